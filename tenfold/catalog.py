@@ -1,0 +1,43 @@
+"""The methods of Tenfold: the only list of them. Loads a part of one by name when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Literal
+
+from .core.errors import UsageError
+
+Part = Literal["config", "train", "evaluate", "demo"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One verb of the command line."""
+
+    verb: str
+    line: str
+    """what a user gets"""
+    paper: str
+
+    def load(self, part: Part) -> ModuleType:
+        """Import one module of the method's package; `config` alone loads no torch."""
+        return import_module(f"tenfold.{self.verb}.{part}")
+
+
+METHODS = (
+    Method("resize", "one residual network with a cost dial at run time, compute really skipped", "arXiv:1901.04687 URNet"),
+)
+
+
+def find(verb: str) -> Method:
+    """The method of a verb.
+
+    Raises:
+        UsageError: there is no such verb; the message lists them.
+    """
+    for method in METHODS:
+        if method.verb == verb:
+            return method
+    raise UsageError(f"there is no method {verb!r}; the methods are {', '.join(method.verb for method in METHODS)}")

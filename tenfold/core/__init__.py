@@ -1,0 +1,1 @@
+"""The library every method calls: settings, run folders, data, devices, metrics, reports. It never names a method."""

@@ -1,0 +1,44 @@
+"""The contract of a demo: something trained that takes declared inputs and gives declared outputs, one call a prediction.
+
+A method's `demo.load(run folder)` returns a `Demo`. Its inputs are declared by the method's `DemoOptions` dataclass, whose
+fields name, type and explain them, so that a command line or a page can ask for them without loading torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Kind = Literal["picture", "table", "text", "mesh"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One declared output of a demo."""
+
+    name: str
+    kind: Kind
+    about: str
+    """one line: what it shows"""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A small table: column names, and rows of as many texts."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Demo(Protocol):
+    """A trained method, ready to be called with its `DemoOptions`."""
+
+    outputs: tuple[Output, ...]
+
+    def __call__(self, options: Any) -> dict[str, Any]:
+        """One prediction: a value for each declared output, by name; a picture is a PIL image, a table is `Rows`.
+
+        Raises:
+            UsageError: an input is missing, damaged or out of range.
+        """
+        ...

@@ -1,0 +1,120 @@
+"""Calibration of the dial: thresholds that make the achieved cost the requested one. Ours.
+
+Training draws achieved cost towards the request, but hard steps, a finite loss weight and few blocks leave a gap. The gates'
+logits vary from picture to picture, so a common threshold t(S) can close it: for each S of a grid, the cost of
+
+    g_l = 1[z_l(x, S) > t]
+
+over the calibration pictures falls step by step in t, and the step where it meets S is found from the sorted logits. Logits of
+later blocks depend on earlier decisions, hence a few rounds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..core.errors import UsageError
+from .gate import Mode
+
+if TYPE_CHECKING:
+    from .network import ResizableNet
+
+ROUNDS = 10
+TOLERANCE = 0.004
+LIMIT = 30.0  # beyond every logit seen: all gates closed, or all open
+
+
+@torch.no_grad()
+def calibrate(net: ResizableNet, images: Tensor, *, batch_size: int = 64) -> ResizableNet:
+    """Set `net`'s thresholds for both modes from pictures alone and return it; its weights stay as they are.
+
+    Args:
+        net: a trained resizable network; its `train`/`eval` mode is left as it was.
+        images: (N, C, H, W) pictures like those it will see, some hundreds, normalised as in training. Not test pictures.
+        batch_size: size of the batches that decide together in mode ``"batch"``.
+
+    Raises:
+        UsageError: there are no pictures.
+    """
+    from .network import MODES
+
+    if not len(images):
+        raise UsageError("calibration was given 0 pictures, but needs at least 1")
+    was_training = net.training
+    net.eval()
+    if net.block_costs.isnan().any():
+        net.measure(images)
+    batches = images.split(batch_size)
+    try:
+        for row, mode in enumerate(MODES):
+            net.dial_thresholds[row] = _dial(net, batches, mode)
+    finally:
+        net.train(was_training)
+    return net
+
+
+def _dial(net: ResizableNet, batches: tuple[Tensor, ...], mode: Mode) -> Tensor:
+    """The thresholds of all scales (K,), found from the largest scale down, each search starting at its neighbour."""
+    thresholds: list[float] = []
+    for scale in net.dial_scales.flip(0).tolist():
+        start = thresholds[-1] if thresholds and abs(thresholds[-1]) < LIMIT else 0.0
+        thresholds.append(_threshold(net, batches, scale, mode, start))
+    return torch.tensor(thresholds[::-1])
+
+
+def _threshold(net: ResizableNet, batches: tuple[Tensor, ...], scale: float, mode: Mode, start: float) -> float:
+    """The threshold whose cost on the batches is nearest to `scale`: the logits' guess, kept inside a shrinking bracket."""
+    if scale >= 1:  # a request just below 1 must still be interpolated to something finite
+        return -LIMIT
+    if scale <= net.lowest_cost:
+        return LIMIT
+    low, high, threshold = -LIMIT, LIMIT, start
+    best, smallest = threshold, float("inf")
+    for _ in range(ROUNDS):
+        logits, cost = _ask(net, batches, scale, threshold, mode)
+        if abs(cost - scale) < smallest:
+            best, smallest = threshold, abs(cost - scale)
+        if smallest < TOLERANCE:
+            break
+        low, high = (threshold, high) if cost > scale else (low, threshold)
+        guess = _meeting(logits, net.block_costs, net.fixed_cost, scale)
+        threshold = guess if low < guess < high else _between(low, high)
+    return best
+
+
+def _ask(
+    net: ResizableNet, batches: tuple[Tensor, ...], scale: float, threshold: float, mode: Mode
+) -> tuple[Tensor, float]:
+    """The gates' logits (R, L) before the threshold, a row for each decision, and the mean cost they lead to."""
+    rows, gates = [], []
+    for images in batches:
+        scales = torch.full((len(images),), scale, device=images.device)
+        with net._asking(scales, threshold, mode, None) as dial:
+            net.network(images)
+            logits = torch.stack(dial.logits, 1) + threshold
+            rows.append(logits.mean(0, keepdim=True) if mode == "batch" else logits)
+            gates.append(torch.stack(dial.gates, 1).float())
+    costs = net.fixed_cost + torch.cat(gates) @ net.block_costs
+    return torch.cat(rows), float(costs.mean() / (net.fixed_cost + net.block_costs.sum()))
+
+
+def _meeting(logits: Tensor, block_costs: Tensor, fixed_cost: Tensor, scale: float) -> float:
+    """The threshold at which these logits (R, L), opened from the largest down, cost nearest to `scale`."""
+    values, order = logits.flatten().sort(descending=True)
+    costs = block_costs.expand_as(logits).flatten()[order].cumsum(0) / len(logits)
+    achieved = torch.cat([fixed_cost.view(1), fixed_cost + costs]) / (fixed_cost + block_costs.sum())
+    opened = int((achieved - scale).abs().argmin())
+    edges = torch.cat([values[:1] + 1, values, values[-1:] - 1])
+    return float(edges[opened] + edges[opened + 1]) / 2
+
+
+def _between(low: float, high: float) -> float:
+    """A point inside the bracket; a bracket still open on one side is searched near its closed one."""
+    if high == LIMIT and low > -LIMIT:
+        return min(low + 1, (low + high) / 2)
+    if low == -LIMIT and high < LIMIT:
+        return max(high - 1, (low + high) / 2)
+    return (low + high) / 2

@@ -1,0 +1,69 @@
+"""Freezing: one scale, one set of blocks, no gates left; an ordinary network that exports and compiles."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import UsageError
+
+if TYPE_CHECKING:
+    from .network import ResizableNet
+
+
+@torch.no_grad()
+def block_usage(net: ResizableNet, images: Tensor, scale: float, *, batch_size: int = 64) -> Tensor:
+    """How often each block is used by images (N, C, H, W) at a scale, each picture deciding for itself: (L,) in [0, 1]."""
+    was_training = net.training
+    net.eval()
+    try:
+        gates = torch.cat([net.outputs(batch, scale, mode="sample").gates for batch in images.split(batch_size)])
+    finally:
+        net.train(was_training)
+    return gates.mean(0)
+
+
+def choose_blocks(usage: Tensor, net: ResizableNet, scale: float) -> list[bool]:
+    """Which blocks to keep: the most used ones, as many as bring the cost nearest to `scale`."""
+    if scale >= 1:
+        return [True] * len(net.blocks)
+    order = usage.argsort(descending=True, stable=True)
+    whole = net.fixed_cost + net.block_costs.sum()
+    achieved = torch.cat([net.fixed_cost.view(1), net.fixed_cost + net.block_costs[order].cumsum(0)]) / whole
+    kept = set(order[: int((achieved - scale).abs().argmin())].tolist())
+    return [index in kept for index in range(len(net.blocks))]
+
+
+def freeze(net: ResizableNet, scale: float, images: Tensor, *, batch_size: int = 64) -> nn.Module:
+    """A copy of the wrapped network with the blocks that `images` use least at `scale` taken out, and no gates.
+
+    Kept blocks are the original modules; a dropped one leaves its shortcut (an `nn.Identity` where nothing else remains).
+    The result is in `eval` mode and has no data-dependent branch: torch.export, ONNX and torch.compile take it.
+
+    Args:
+        net: a resizable network.
+        scale: requested cost in (0, 1]; the frozen cost is the nearest that whole blocks can make.
+        images: (N, C, H, W) pictures to decide by, normalised as in training; no labels needed.
+        batch_size: pictures per pass.
+
+    Raises:
+        UsageError: the scale is outside (0, 1], or there are no pictures.
+    """
+    if not len(images):
+        raise UsageError("freeze was given 0 pictures, but needs at least 1 to see which blocks they use")
+    keep = choose_blocks(block_usage(net, images, scale, batch_size=batch_size), net, scale)
+    return keep_blocks(net, keep)
+
+
+def keep_blocks(net: ResizableNet, keep: list[bool]) -> nn.Module:
+    """A copy of the wrapped network, in `eval` mode, with only the blocks where `keep` (L entries) is true."""
+    network = copy.deepcopy(net).eval().network
+    for name, used in zip(net.block_names, keep, strict=True):
+        gated = network.get_submodule(name)
+        parent, _, child = name.rpartition(".")
+        # an earlier block that is kept or skipped ends in the same activation, so idle exits stay idle
+        setattr(network.get_submodule(parent), child, gated.block if used else gated.skipped())
+    return network
