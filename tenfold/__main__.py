@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,12 +20,17 @@ Arguments = list[str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, or 2 after a mistake that one sentence on stderr explains."""
+    """Run one command and return the exit code.
+
+    0; 2 after a mistake, which one sentence on stderr explains; 130 after Ctrl-C; 1 where the reader of a pipe left.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        return _dispatch(given)
+        _dispatch(given)
+        sys.stdout.flush()  # or a reader that left would be noticed only after the last line of this function
+        return 0
     except UsageError as error:
         if debug:
             raise
@@ -31,33 +39,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if debug or not error.name or error.name.startswith("tenfold"):
             raise
-        print(f"tenfold: this needs the package {error.name}, which is not installed; tenfold[all] has them all", file=sys.stderr)
+        missing = f"this needs the package {error.name}, which is not installed; tenfold[all] has them all"
+        print(f"tenfold: {missing}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("tenfold: stopped; a run goes on with `tenfold train VERB --resume RUN`", file=sys.stderr)
+        print("tenfold: stopped; a training goes on with `tenfold train VERB --resume RUN`", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # the reader of a pipe left (`tenfold list | head -1`): nothing is wrong, but the exit must not write again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        # the reader of a pipe left (`tenfold list | head -1`): the interpreter's own exit must not write to it again
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return 1
 
 
-def _dispatch(given: Arguments) -> int:
+def _dispatch(given: Arguments) -> None:
     if not given or given[0] in ("-h", "--help", "help"):
         print(_overview())
-        return 0
+        return
     if given[0] in ("-V", "--version"):
         print(f"tenfold {__version__}")
-        return 0
+        return
     command, rest = given[0], given[1:]
     if command not in COMMANDS:
         raise UsageError(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}")
     COMMANDS[command][1](rest)
-    return 0
 
 
 def _overview() -> str:
-    lines = ["usage: tenfold COMMAND ...", "", "Published neural-network methods on your own model, data or environment.", ""]
+    lines = [
+        "usage: tenfold COMMAND ...",
+        "",
+        "Published neural-network methods on your own model, data or environment.",
+        "",
+    ]
     lines += [f"  {name:8} {about}" for name, (about, _) in COMMANDS.items()]
     return "\n".join([*lines, "", "`tenfold COMMAND --help` explains one; --debug shows the traceback of an error."])
 
@@ -83,16 +98,19 @@ def _train(given: Arguments) -> None:
         config=(settings.Config, config, ""),
     )
     if options.resume is not None:
-        if options.config != config or "--preset" in rest:
-            raise UsageError("--resume goes on with the run's own settings, so no other setting may be given")
+        if not (len(rest) == 1 or (len(rest) == 2 and rest[0] == "--resume")):
+            raise UsageError("--resume goes on with the run's own settings, so nothing else may be given with it")
+        if commands.verb_of(options.resume) != verb:
+            found = commands.verb_of(options.resume)
+            raise UsageError(f"{options.resume} is a run of {found}: tenfold train {found} --resume {options.resume}")
         _finished(commands.resume(options.resume))
         return
     command = ["tenfold", "train", *given]
-    _finished(commands.train(verb, options.config, preset=preset, root=options.runs, command=command, started=_announce))
-
-
-def _announce(folder: Path) -> None:
-    print(f"run folder: {folder}", file=sys.stderr)
+    _finished(
+        commands.train(
+            verb, options.config, preset=preset, root=options.runs, command=command, started=commands.announce
+        )
+    )
 
 
 def _finished(folder: Path) -> None:
@@ -105,25 +123,28 @@ def _eval(given: Arguments) -> None:
     folder, rest = _leading(given, "eval", "RUN")
     verb = commands.verb_of(Path(folder))
     options = find(verb).load("config").EvalOptions
-    chosen = _parse(f"tenfold eval {folder}", f"Test a finished run of {verb} on its held-out data.", rest, options=(options, options(), ""))
+    about = f"Test a finished run of {verb} on its held-out data."
+    chosen = _parse(f"tenfold eval {folder}", about, rest, options=(options, options(), ""))
     metrics = commands.evaluate(Path(folder), chosen.options)
     rows: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
         row, _, column = name.rpartition("/")
         rows.setdefault(row, {})[column] = value
     columns = list(dict.fromkeys(column for values in rows.values() for column in values))
-    _print_table(["", *columns], [[row, *(f"{values[column]:.4f}" for column in columns)] for row, values in rows.items()])
+    _print_table(
+        ["", *columns], [[row, *(f"{values[column]:.4f}" for column in columns)] for row, values in rows.items()]
+    )
 
 
 def _demo(given: Arguments) -> None:
     folder, rest = _leading(given, "demo", "RUN")
     verb = commands.verb_of(Path(folder))
     options = find(verb).load("config").DemoOptions
-    positional = [field for field in dataclasses.fields(options) if field.default is dataclasses.MISSING]
+    first = dataclasses.fields(options)[0].name
     chosen = _parse(
         f"tenfold demo {folder}",
-        f"One prediction of a trained {verb}; {positional[0].name} may stand without their flag.",
-        _flag_first(rest, positional[0].name),
+        f"One prediction of a trained {verb}; {first} may stand in front without their flag.",
+        _flag_first(rest, first),
         out=(Path, Path("demo"), "folder that pictures and other files are written to"),
         options=(options, dataclasses.MISSING, ""),
     )
@@ -159,7 +180,8 @@ def _report(given: Arguments) -> None:
     while given and not given[0].startswith("-"):
         names.append(Path(given.pop(0)))
     about = "Write the report page of one run, or compare several: tenfold report RUN... [--to PAGE.html]"
-    chosen = _parse("tenfold report RUN...", about, given, to=(Path | None, None, "file to write; by default report.html in the run's folder"))
+    where = "file to write; by default report.html in the run's folder, or in the folder that holds all the runs"
+    chosen = _parse("tenfold report RUN...", about, given, to=(Path | None, None, where))
     if not names:
         raise UsageError("report needs at least one run folder: tenfold report RUN...")
     page = commands.report(names, to=chosen.to)
@@ -202,17 +224,34 @@ def _parse(program: str, about: str, given: Arguments, **fields: tuple[Any, Any,
         entry = (name, Annotated[kind, note])
         shown.append(entry if default is dataclasses.MISSING else (*entry, dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", shown, kw_only=True, frozen=True)
+    drawn = io.StringIO()
     try:
-        return tyro.cli(options, prog=program, description=about, args=given, config=(tyro.conf.FlagConversionOff,))
-    except UsageError as error:
-        raise UsageError(str(error)) from None
+        with redirect_stderr(drawn):
+            return tyro.cli(options, prog=program, description=about, args=given, config=(tyro.conf.FlagConversionOff,))
+    except SystemExit as end:
+        if end.code:
+            raise UsageError(_sentence(end, drawn.getvalue(), program)) from end
+        raise
+
+
+def _sentence(end: BaseException, box: str, program: str) -> str:
+    """Why tyro ended: the `UsageError` of a setting that was out of range, or else the text of the box it drew."""
+    cause: BaseException | None = end
+    while cause is not None:
+        if isinstance(cause, UsageError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:-1]]
+    parts = " ".join(lines).split(" ─")[0].strip(" .")
+    return f"{parts}; `{program} --help` lists what may be given"
 
 
 def _leading(given: Arguments, command: str, what: str, choices: Sequence[str] = ()) -> tuple[str, Arguments]:
     """The word a command starts with, and the rest."""
     allowed = f"; {what} is one of {', '.join(choices)}" if choices else ""
     if given and given[0] in ("-h", "--help"):
-        print(f"usage: tenfold {command} {what} [options]{allowed}\n\n{COMMANDS[command][0]}\n\n`tenfold {command} {what} --help` lists the options.")
+        print(f"usage: tenfold {command} {what} [options]{allowed}\n\n{COMMANDS[command][0]}")
+        print(f"\n`tenfold {command} {what} --help` lists the options.")
         raise SystemExit(0)
     if not given or given[0].startswith("-"):
         raise UsageError(f"{command} needs {what} first: tenfold {command} {what} [options]{allowed}")

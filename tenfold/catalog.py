@@ -27,7 +27,9 @@ class Method:
 
 
 METHODS = (
-    Method("resize", "one residual network with a cost dial at run time, compute really skipped", "arXiv:1901.04687 URNet"),
+    Method(
+        "resize", "one residual network with a cost dial at run time, compute really skipped", "arXiv:1901.04687 URNet"
+    ),
 )
 
 

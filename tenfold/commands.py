@@ -34,7 +34,8 @@ def train(
         preset: the name noted in the run; the settings that count are those of `config`.
         root: where runs are kept.
         command: the command line, noted in the run.
-        started: called with the folder before the training begins, in the first process.
+        started: called with the folder before the training begins, in the first process; a function of a module, such
+            as `announce`, where new processes are started, because they import it by its name.
 
     Raises:
         UsageError: a setting, the data or the folder will not do.
@@ -43,6 +44,11 @@ def train(
 
     find(verb)
     return launch(_new_run, config.compute, verb, config, preset, root, tuple(command), started)
+
+
+def announce(folder: Path) -> None:
+    """Print where a run is kept, to stderr."""
+    print(f"run folder: {folder}", file=sys.stderr)
 
 
 def resume(folder: Path) -> Path:
@@ -58,7 +64,7 @@ def resume(folder: Path) -> Path:
     run = Run.open(folder)
     if run.status["state"] == "done":
         raise UsageError(f"{folder} is done already; train anew, or choose a run that was stopped")
-    compute = from_dict(ComputeConfig, run.settings["config"]["compute"], "compute.")
+    compute = from_dict(ComputeConfig, run.settings["config"].get("compute", {}), "compute.")
     return launch(_resume_run, compute, folder)
 
 
@@ -81,7 +87,9 @@ def report(folders: Sequence[Path], *, to: Path | None = None) -> Path:
     return write_report(folders, to=to)
 
 
-def tour(*, only: Iterable[str] = (), preset: str = "laptop", root: Path = Path("runs"), command: Sequence[str] = ()) -> Path:
+def tour(
+    *, only: Iterable[str] = (), preset: str = "laptop", root: Path = Path("runs"), command: Sequence[str] = ()
+) -> Path:
     """Train every method at a preset on its embedded data, then write one report page of all and return its path.
 
     Args:
@@ -91,10 +99,11 @@ def tour(*, only: Iterable[str] = (), preset: str = "laptop", root: Path = Path(
         UsageError: a verb or the preset is unknown.
     """
     methods = [find(verb) for verb in only] or list(METHODS)
+    configs = [preset_of(method.verb, preset) for method in methods]  # all of them, before the first long training
     folders = []
-    for number, method in enumerate(methods, 1):
+    for number, (method, config) in enumerate(zip(methods, configs, strict=True), 1):
         print(f"[{number}/{len(methods)}] {method.verb}: {method.line}", file=sys.stderr)
-        folders.append(train(method.verb, preset_of(method.verb, preset), preset=preset, root=root, command=command))
+        folders.append(train(method.verb, config, preset=preset, root=root, command=command))
     return report(folders, to=root / "tour.html")
 
 

@@ -146,6 +146,8 @@ def save_weights(path: Path, module: nn.Module, about: Mapping[str, str] | None 
 def load_weights(path: Path, module: nn.Module) -> None:
     """Fill `module` from a .safetensors file that has exactly its keys and shapes; the module keeps device and type.
 
+    BatchNorm's `num_batches_tracked` alone may be missing; the module then keeps its own.
+
     Raises:
         UsageError: the file is missing or damaged, or a key or shape differs (the first one is named); the module
             is then unchanged.
@@ -159,6 +161,8 @@ def load_weights(path: Path, module: nn.Module) -> None:
         raise UsageError(f"{path} is not a whole safetensors file: {error}") from error
     expected = module.state_dict()
     for name, tensor in expected.items():
+        if name not in weights and name.endswith("num_batches_tracked"):
+            weights[name] = tensor  # BatchNorm's step counter: many published files leave it out, and results need none
         if name not in weights:
             raise UsageError(f"{path} lacks the weight {name}, which {type(module).__name__} needs")
         if weights[name].shape != tensor.shape:

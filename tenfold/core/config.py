@@ -12,6 +12,7 @@ import types
 import typing
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -64,7 +65,9 @@ class ComputeConfig:
 
     def __post_init__(self) -> None:
         require(self.processes >= 1, "compute.processes", self.processes, "at least 1")
-        require(self.precision != "fp16" or self.device != "cpu", "compute.precision", "fp16", "float32 or bf16 on a CPU")
+        require(
+            self.precision != "fp16" or self.device != "cpu", "compute.precision", "fp16", "float32 or bf16 on a CPU"
+        )
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -92,10 +95,11 @@ def explain(cls: type) -> dict[str, str]:
     body = ast.parse(inspect.getsource(cls)).body[0]
     assert isinstance(body, ast.ClassDef)
     texts: dict[str, str] = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-                texts[field.target.id] = " ".join(below.value.value.split())
+    for field, below in pairwise(body.body):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            texts[field.target.id] = " ".join(str(below.value.value).split())
     return texts
 
 

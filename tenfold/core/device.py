@@ -71,7 +71,7 @@ class _OverAllProcesses(nn.modules.batchnorm._BatchNorm):
     (gloo), where `nn.SyncBatchNorm` does not. Every process has to call it equally often.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the parent's name
         """Normalise `input`, of shape (N, C, *), N perhaps different on every process; the output has its type."""
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(input)
@@ -214,7 +214,7 @@ def _spawn(function: Callable[..., R], compute: ComputeConfig, args: tuple[Any, 
     receiver, sender = spawning.Pipe()
     with _no_process_left():
         with _variables_for_children(threads=max(1, torch.get_num_threads() // compute.processes)):
-            processes = start_processes(  # type: ignore[no-untyped-call]
+            processes = start_processes(
                 _child,
                 args=(function, compute, args, meeting.port, sentences, sender),
                 nprocs=compute.processes,

@@ -71,7 +71,7 @@ def to_input(picture: Image.Image, *, shape: tuple[int, int, int]) -> Tensor:
 
 
 def cover(picture: Image.Image, height: int, width: int, *, margin: float = 1.0) -> Image.Image:
-    """The picture resized (antialiased) to just cover `margin` times height x width, then its central height x width."""
+    """Resized (antialiased) to just cover `margin` times height x width, then cropped to its central height x width."""
     scale = max(round(width * margin) / picture.width, round(height * margin) / picture.height)
     full_width = max(width, round(picture.width * scale))
     full_height = max(height, round(picture.height * scale))

@@ -17,10 +17,8 @@ import itertools
 import json
 import math
 import os
-import platform
 import secrets
 import signal
-import subprocess
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +32,7 @@ import tenfold
 
 from .checkpoint import load_state, replace_file, save_state, writing
 from .config import ComputeConfig, from_dict, to_dict
+from .environment import surroundings
 from .errors import UsageError
 from .progress import Meter, meter
 
@@ -76,7 +75,7 @@ class Run:
         run = cls(_make_folder(folder, name), verb=verb, preset=preset)
         settings = {"verb": verb, "version": tenfold.__version__, "preset": preset, "config": to_dict(config)}
         run._replace("config.json", settings)
-        run._replace("env.json", _environment(command))
+        run._replace("env.json", surroundings(command))
         run._replace("status.json", _status("running", started=_now()))
         return run
 
@@ -229,15 +228,16 @@ class Run:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Keep the status true while the body works: running; failed on an exception; stopped on Ctrl-C or SIGTERM.
+        """Keep the status true while the body works: running; failed on an exception; stopped when ended from outside.
 
+        From outside is Ctrl-C, SIGTERM, or that nobody reads the pipe any more which progress is printed to.
         The exception goes on its way; SIGTERM becomes a `SystemExit`. A body that succeeds calls `finish` itself.
         """
         self._set_status("running")
         try:
             with _sigterm_raises():
                 yield
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError):
             with suppress(UsageError):  # the reason for the end matters more than a full disk
                 self.stop()
             raise
@@ -375,32 +375,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _environment(command: Sequence[str]) -> dict[str, Any]:
-    import torch
-
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return {
-        "git": _git_commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": ", ".join([f"{platform.machine()}, {os.cpu_count()} cores", *gpus]),
-        "command": list(command),
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of the source tree that runs, ending in "-dirty" if files differ; None for an installed package."""
-    root = Path(tenfold.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
-
-
 def _open_board(folder: Path, next_step: int) -> SummaryWriter | None:
     if importlib.util.find_spec("tensorboard") is None:
         return None
@@ -419,7 +393,7 @@ def _sigterm_raises() -> Iterator[None]:
         yield
         return
 
-    def leave(signum: int, frame: FrameType | None) -> NoReturn:
+    def leave(signum: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + signum)
 
     before = signal.signal(signal.SIGTERM, leave)

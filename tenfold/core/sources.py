@@ -70,7 +70,7 @@ def place_in_class(targets: Tensor) -> Tensor:
 # Embedded sets
 
 
-def read_garments(config: DataConfig, split: Split) -> Source:
+def read_garments(_config: DataConfig, split: Split) -> Source:
     """The embedded subset of Fashion-MNIST: 1,000 / 200 images of each class, 28 x 28 grey."""
     stored = _garments()
     part = stored[:, :GARMENTS_TRAIN] if split == "train" else stored[:, GARMENTS_TRAIN:]
@@ -88,7 +88,7 @@ def _garments() -> Bytes:
     return stored
 
 
-def read_digits(config: DataConfig, split: Split) -> Source:
+def read_digits(_config: DataConfig, split: Split) -> Source:
     """scikit-learn's handwritten digits, 8 x 8 grey, its values 0..16 scaled to 0..255."""
     bunch = import_module("sklearn.datasets").load_digits()
     images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from ..core.errors import UsageError
 from .resnet import BasicBlock, Block, Bottleneck, PreActivationBlock, ResNet, Shortcut
@@ -31,7 +32,7 @@ def stage_blocks(name: str) -> tuple[int, ...]:
     """
     if name in _IMAGENET:
         return _IMAGENET[name][1]
-    if found := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
+    if found := re.fullmatch(r"wrn-(\d+)-([1-9]\d*)", name):
         return (_per_stage(name, int(found[1]), 4),) * 3
     if found := re.fullmatch(r"(resnet|resnetA|preresnet)-(\d+)", name):
         return (_per_stage(name, int(found[2]), 2),) * 3
@@ -63,15 +64,19 @@ def build_net(
     counts = blocks or stage_blocks(name)
     if name in _IMAGENET:
         return ResNet(_IMAGENET[name][0], counts, classes=classes, channels=channels, width=64, stem="imagenet")
-    stem = "half" if half_stem else "small"
-    if found := re.fullmatch(r"wrn-\d+-(\d+)", name):
+    stem: Literal["half", "small"] = "half" if half_stem else "small"
+    if found := re.fullmatch(r"wrn-\d+-([1-9]\d*)", name):
         wide = width * int(found[1])
-        return ResNet(PreActivationBlock, counts, classes=classes, channels=channels, width=wide, stem=stem, stem_width=width)
+        return ResNet(
+            PreActivationBlock, counts, classes=classes, channels=channels, width=wide, stem=stem, stem_width=width
+        )
     block, shortcut = _SMALL[name.rpartition("-")[0]]
     return ResNet(block, counts, classes=classes, channels=channels, width=width, stem=stem, shortcut=shortcut)
 
 
 def _per_stage(name: str, depth: int, extra: int) -> int:
     if depth <= extra or (depth - extra) % 6:
-        raise UsageError(f"net is {name!r}, but its depth must be 6n+{extra}, such as {6 * 3 + extra} or {6 * 9 + extra}")
+        raise UsageError(
+            f"net is {name!r}, but its depth must be 6n+{extra}, such as {6 * 3 + extra} or {6 * 9 + extra}"
+        )
     return (depth - extra) // 6

@@ -1,10 +1,10 @@
 """`resize`: one residual network with a cost dial at run time (URNet, arXiv:1901.04687).
 
-    from tenfold.resize import make_resizable
-    net = make_resizable(resnet)               # a residual network, unmodified, pretrained or not
-    logits = net(images, scale=0.65)           # images (N, 3, H, W); scale a float or an (N,) tensor in (0, 1]
-    print(net.cost_report(images))             # requested against achieved cost, blocks used, per scale
-    small = net.freeze(scale=0.65, images=calibration)   # an ordinary smaller nn.Module
+from tenfold.resize import make_resizable
+net = make_resizable(resnet)               # a residual network, unmodified, pretrained or not
+logits = net(images, scale=0.65)           # images (N, 3, H, W); scale a float or an (N,) tensor in (0, 1]
+print(net.cost_report(images))             # requested against achieved cost, blocks used, per scale
+small = net.freeze(scale=0.65, images=calibration)   # an ordinary smaller nn.Module
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Calibration of the dial: thresholds that make the achieved cost the requested one. Ours.
 
+First the normalisation statistics of each part of the dial (`statistics.py`), then its thresholds.
+
 Training draws achieved cost towards the request, but hard steps, a finite loss weight and few blocks leave a gap. The gates'
 logits vary from picture to picture, so a common threshold t(S) can close it: for each S of a grid, the cost of
 
-    g_l = 1[z_l(x, S) > t]
+    g_l = 1[z_l(x, S) > t(S)]
 
 over the calibration pictures falls step by step in t, and the step where it meets S is found from the sorted logits. Logits of
 later blocks depend on earlier decisions, hence a few rounds.
@@ -11,6 +13,7 @@ later blocks depend on earlier decisions, hence a few rounds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,12 +21,15 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 from .gate import Mode
+from .loss import relative_cost
+from .statistics import POINTS, estimate_statistics, nearest_points
 
 if TYPE_CHECKING:
     from .network import ResizableNet
 
 ROUNDS = 10
 TOLERANCE = 0.004
+NEARLY_WHOLE = 0.99
 LIMIT = 30.0  # beyond every logit seen: all gates closed, or all open
 
 
@@ -43,17 +49,49 @@ def calibrate(net: ResizableNet, images: Tensor, *, batch_size: int = 64) -> Res
 
     if not len(images):
         raise UsageError("calibration was given 0 pictures, but needs at least 1")
-    was_training = net.training
-    net.eval()
     if net.block_costs.isnan().any():
         net.measure(images)
     batches = images.split(batch_size)
-    try:
+    with net._evaluating():
+        _reset(net)
+        _record_statistics(net, batches)
         for row, mode in enumerate(MODES):
             net.dial_thresholds[row] = _dial(net, batches, mode)
-    finally:
-        net.train(was_training)
     return net
+
+
+def _reset(net: ResizableNet) -> None:
+    """Undo an earlier calibration: thresholds 0, and the statistics of the whole network for all."""
+    if net.statistics.in_use:
+        net.statistics.select(len(POINTS) - 1)
+    net.statistics.use(False)
+    net.dial_thresholds.zero_()
+
+
+def _record_statistics(net: ResizableNet, batches: tuple[Tensor, ...]) -> None:
+    """Fill the bank from 1 downwards, each point starting from the statistics of its neighbour.
+
+    A point below 1 needs a threshold first, so that the gates decide as they will; the dial's own come after, with these
+    statistics.
+    """
+    threshold = 0.0
+    for point in reversed(range(len(POINTS))):
+        scale = max(POINTS[point], net.lowest_cost)
+        if scale < 1:
+            threshold = _threshold(net, batches, scale, "sample", threshold)
+        estimate_statistics(net.network, _deciding(net, scale, threshold), batches)
+        net.statistics.record(point)
+    net.statistics.use(True)
+
+
+def _deciding(net: ResizableNet, scale: float, threshold: float) -> Callable[[Tensor], None]:
+    def forward(images: Tensor) -> None:
+        scales = torch.tensor(scale, device=images.device).expand(len(images))
+        # the whole network asks its gates too, though they all open: their own norms want statistics like any other
+        with net._asking(scales, threshold if scale < 1 else -torch.inf, "sample", None):
+            net.network(images)
+
+    return forward
 
 
 def _dial(net: ResizableNet, batches: tuple[Tensor, ...], mode: Mode) -> Tensor:
@@ -61,14 +99,13 @@ def _dial(net: ResizableNet, batches: tuple[Tensor, ...], mode: Mode) -> Tensor:
     thresholds: list[float] = []
     for scale in net.dial_scales.flip(0).tolist():
         start = thresholds[-1] if thresholds and abs(thresholds[-1]) < LIMIT else 0.0
-        thresholds.append(_threshold(net, batches, scale, mode, start))
+        # 1 itself needs no threshold; its entry is where requests just below it are interpolated to
+        thresholds.append(_threshold(net, batches, min(scale, NEARLY_WHOLE), mode, start))
     return torch.tensor(thresholds[::-1])
 
 
 def _threshold(net: ResizableNet, batches: tuple[Tensor, ...], scale: float, mode: Mode, start: float) -> float:
     """The threshold whose cost on the batches is nearest to `scale`: the logits' guess, kept inside a shrinking bracket."""
-    if scale >= 1:  # a request just below 1 must still be interpolated to something finite
-        return -LIMIT
     if scale <= net.lowest_cost:
         return LIMIT
     low, high, threshold = -LIMIT, LIMIT, start
@@ -90,15 +127,16 @@ def _ask(
 ) -> tuple[Tensor, float]:
     """The gates' logits (R, L) before the threshold, a row for each decision, and the mean cost they lead to."""
     rows, gates = [], []
+    if net.statistics.in_use:
+        net.statistics.select(int(nearest_points(torch.tensor([scale]))))
     for images in batches:
-        scales = torch.full((len(images),), scale, device=images.device)
+        scales = torch.tensor(scale, device=images.device).expand(len(images))
         with net._asking(scales, threshold, mode, None) as dial:
             net.network(images)
-            logits = torch.stack(dial.logits, 1) + threshold
+            logits = torch.stack([dial.logits[index] for index in range(len(net.blocks))], 1) + threshold
             rows.append(logits.mean(0, keepdim=True) if mode == "batch" else logits)
-            gates.append(torch.stack(dial.gates, 1).float())
-    costs = net.fixed_cost + torch.cat(gates) @ net.block_costs
-    return torch.cat(rows), float(costs.mean() / (net.fixed_cost + net.block_costs.sum()))
+            gates.append(net._answers(dial, images))
+    return torch.cat(rows), float(relative_cost(torch.cat(gates), net.block_costs, net.fixed_cost).mean())
 
 
 def _meeting(logits: Tensor, block_costs: Tensor, fixed_cost: Tensor, scale: float) -> float:

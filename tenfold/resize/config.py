@@ -73,7 +73,7 @@ class TrainSettings:
     """requested scales are drawn uniformly from [scale_min, scale_max], one for each picture; equal ends fix the scale"""
     scale_max: float = 1.0
     """upper end of the drawn scales, at most 1"""
-    scale_weight: float = 2.0
+    scale_weight: float = 10.0
     """weight of the scale loss beside the classification loss"""
     soft_schedule: Literal["constant", "linear"] = "constant"
     """gate.soft_probability over the gated part of the training: as it is, or falling linearly to 0"""
@@ -94,7 +94,9 @@ class TrainSettings:
         require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "above 0")
         require(0 <= self.open_share < 1, "train.open_share", self.open_share, "at least 0 and below 1")
         ordered = 0 < self.scale_min <= self.scale_max <= 1
-        require(ordered, "train.scale_min and scale_max", (self.scale_min, self.scale_max), "ordered, above 0 and at most 1")
+        require(
+            ordered, "train.scale_min and scale_max", (self.scale_min, self.scale_max), "ordered, above 0 and at most 1"
+        )
         require(self.scale_weight >= 0, "train.scale_weight", self.scale_weight, "at least 0")
         require(self.distill_weight >= 0, "train.distill_weight", self.distill_weight, "at least 0")
         require(self.temperature > 0, "train.temperature", self.temperature, "above 0")
@@ -174,7 +176,7 @@ PRESETS: dict[str, Config] = {
     # one to two minutes on two CPU cores, real photographs of garments
     "laptop": Config(
         net=NetSettings(name="resnet-20", width=16, half_stem=True),
-        train=TrainSettings(epochs=6, open_share=0.4, distill_weight=1.0),
+        train=TrainSettings(epochs=6, open_share=0.3, distill_weight=1.0),
         compute=ComputeConfig(channels_last=True),
     ),
     # the paper's CIFAR experiments are not confirmed: depth, schedule and augmentation are the field's custom (He et al.)

@@ -23,7 +23,11 @@ class ResizeDemo:
     """Names the class of pictures at a chosen cost; made by `load`."""
 
     outputs = (
-        Output("predictions", "table", "for each picture: class, probability, cost and blocks used, and the whole network's class"),
+        Output(
+            "predictions",
+            "table",
+            "for each picture: class, probability, cost and blocks used, and the whole network's class",
+        ),
         Output("sheet", "picture", "the pictures as the network sees them, with their predictions"),
     )
 
@@ -50,12 +54,19 @@ class ResizeDemo:
             for index, file in enumerate(chosen):
                 name = self.task.classes[classes[index]]
                 used = f"{int(found.gates[index].sum())}/{len(self.network.blocks)}"
-                cells = (f"{probabilities[index]:.1%}", f"{found.cost[index]:.2f}", used, self.task.classes[whole[index]])
+                cells = (
+                    f"{probabilities[index]:.1%}",
+                    f"{found.cost[index]:.2f}",
+                    used,
+                    self.task.classes[whole[index]],
+                )
                 rows.append((str(file), name, *cells))
                 captions.append(f"{name} {probabilities[index]:.0%}, cost {found.cost[index]:.2f}")
             seen += list(as_rgb(pictures))
         columns = ("picture", "class", "probability", "cost", "blocks", "whole network")
-        sheet = picture_grid(torch.stack([torch.from_numpy(one) for one in seen]).numpy(), captions, columns=min(6, len(seen)))
+        sheet = picture_grid(
+            torch.stack([torch.from_numpy(one) for one in seen]).numpy(), captions, columns=min(6, len(seen))
+        )
         return {"predictions": Rows(columns, tuple(rows)), "sheet": sheet}
 
     @property

@@ -19,10 +19,10 @@ from ..core.errors import UsageError
 from ..core.metrics import Accuracy
 from ..core.run import Run
 from .config import Config, EvalOptions
-from .freeze import block_usage, choose_blocks, keep_blocks
+from .freeze import block_usage, choose_blocks
 from .gate import Mode
 from .network import ResizableNet
-from .stages import Stage, build_resizable
+from .stages import Stage, build_network, build_resizable
 from .task import Task, calibration_images
 
 CURVE = (0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
@@ -78,7 +78,13 @@ class Evaluator:
         """A resizable network frozen at one scale by the pictures `deciding` (N, C, H, W)."""
         deciding = deciding.to(self.fabric.device)
         keep = choose_blocks(block_usage(network, deciding, scale), network, scale)
-        return self.plain(keep_blocks(network, keep), network.cost_of(keep), batch_size=batch_size)
+        return self.plain(network.freeze(scale, deciding), network.cost_of(keep), batch_size=batch_size)
+
+
+def evaluate_given(evaluator: Evaluator) -> dict[str, float]:
+    """The row of the network that `net.weights` hold, before any training of ours."""
+    network = build_network(evaluator.config, evaluator.task).to(evaluator.fabric.device).eval()
+    return _row("as given", evaluator.plain(network, 1.0))
 
 
 def evaluate_stage(stage: Stage, network: nn.Module, evaluator: Evaluator, deciding: Tensor) -> dict[str, float]:

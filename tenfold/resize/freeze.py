@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
+from .gate import GatedBlock
+from .statistics import estimate_statistics, nearest_points
 
 if TYPE_CHECKING:
     from .network import ResizableNet
@@ -17,12 +19,8 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def block_usage(net: ResizableNet, images: Tensor, scale: float, *, batch_size: int = 64) -> Tensor:
     """How often each block is used by images (N, C, H, W) at a scale, each picture deciding for itself: (L,) in [0, 1]."""
-    was_training = net.training
-    net.eval()
-    try:
+    with net._evaluating():
         gates = torch.cat([net.outputs(batch, scale, mode="sample").gates for batch in images.split(batch_size)])
-    finally:
-        net.train(was_training)
     return gates.mean(0)
 
 
@@ -37,7 +35,9 @@ def choose_blocks(usage: Tensor, net: ResizableNet, scale: float) -> list[bool]:
     return [index in kept for index in range(len(net.blocks))]
 
 
-def freeze(net: ResizableNet, scale: float, images: Tensor, *, batch_size: int = 64) -> nn.Module:
+def freeze(
+    net: ResizableNet, scale: float, images: Tensor, *, batch_size: int = 64, refresh: bool | None = None
+) -> nn.Module:
     """A copy of the wrapped network with the blocks that `images` use least at `scale` taken out, and no gates.
 
     Kept blocks are the original modules; a dropped one leaves its shortcut (an `nn.Identity` where nothing else remains).
@@ -48,6 +48,8 @@ def freeze(net: ResizableNet, scale: float, images: Tensor, *, batch_size: int =
         scale: requested cost in (0, 1]; the frozen cost is the nearest that whole blocks can make.
         images: (N, C, H, W) pictures to decide by, normalised as in training; no labels needed.
         batch_size: pictures per pass.
+        refresh: estimate the BatchNorm statistics of the smaller network on `images`, of which there should then be some
+            hundreds. When not given: if the network is calibrated and blocks are dropped.
 
     Raises:
         UsageError: the scale is outside (0, 1], or there are no pictures.
@@ -55,14 +57,21 @@ def freeze(net: ResizableNet, scale: float, images: Tensor, *, batch_size: int =
     if not len(images):
         raise UsageError("freeze was given 0 pictures, but needs at least 1 to see which blocks they use")
     keep = choose_blocks(block_usage(net, images, scale, batch_size=batch_size), net, scale)
-    return keep_blocks(net, keep)
+    small = keep_blocks(net, keep)
+    if net.calibrated and not all(keep) if refresh is None else refresh:
+        estimate_statistics(small, small, images.split(batch_size))
+    return small
 
 
 def keep_blocks(net: ResizableNet, keep: list[bool]) -> nn.Module:
     """A copy of the wrapped network, in `eval` mode, with only the blocks where `keep` (L entries) is true."""
-    network = copy.deepcopy(net).eval().network
+    whole = copy.deepcopy(net).eval()
+    if whole.statistics.in_use:
+        whole.statistics.select(int(nearest_points(torch.tensor([net.cost_of(keep)]))))
+    network = whole.network
     for name, used in zip(net.block_names, keep, strict=True):
         gated = network.get_submodule(name)
+        assert isinstance(gated, GatedBlock)
         parent, _, child = name.rpartition(".")
         # an earlier block that is kept or skipped ends in the same activation, so idle exits stay idle
         setattr(network.get_submodule(parent), child, gated.block if used else gated.skipped())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,18 @@ class Dial:
     """(N,) requested cost; None opens every block without asking its gate"""
     threshold: Tensor | float = 0.0
     """(N,) or a number: a gate opens where its logit exceeds it"""
+    biases: list[float] | None = None
+    """(L,) what each gate adds to its features' logit, threshold included, where all pictures have one scale"""
     mode: Mode = "sample"
     soft: Tensor | None = None
     """(L,) bool, in training: which gates answer with a sigmoid instead of a step"""
     straight_through: bool = False
     lowest_cost: Tensor | float = 0.0
     """relative cost with every gate closed"""
-    gates: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
+    gates: dict[int, Tensor | bool] = field(default_factory=dict)
+    """each gate's answer by its index: (N,), or one for all pictures"""
+    logits: dict[int, Tensor] = field(default_factory=dict)
+    """(N,) of each gate by its index, threshold included"""
 
 
 class Gate(nn.Module):
@@ -54,7 +58,7 @@ class Gate(nn.Module):
             normalise = settings.norm != "none"
             self.reduce = nn.Linear(channels + (self.form == "concat"), hidden, bias=not normalise)
             norms = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-            self.norm: nn.Module = norms[settings.norm](hidden) if normalise else nn.Identity()
+            self.norm: nn.Module | None = norms[settings.norm](hidden) if normalise else None
             self.decide = nn.Linear(hidden, 1, bias=False)
             nn.init.normal_(self.decide.weight, std=0.001)
         if self.form != "concat":
@@ -62,15 +66,30 @@ class Gate(nn.Module):
         self.offset = nn.Parameter(torch.tensor(settings.start))
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        logit = self.offset
-        if self.form != "concat":
-            logit = logit + F.softplus(self.slope) * (scale - 1)
-        if self.form != "static":
-            features = x.mean(dim=tuple(range(2, x.dim())))
-            if self.form == "concat":
-                features = torch.cat([features, scale.to(features.dtype)[:, None]], dim=1)
-            logit = logit + self.decide(F.relu(self.norm(self.reduce(features))))[:, 0]
-        return logit.float().expand(len(x))
+        return self.feature_logit(x, scale) + self.bias(scale)
+
+    def feature_logit(self, x: Tensor, scale: Tensor) -> Tensor:
+        """The part of the logit that depends on the picture: (N,) float32."""
+        if self.form == "static":
+            return x.new_zeros(len(x), dtype=torch.float32)
+        features = x.mean(dim=tuple(range(2, x.dim())))
+        if self.form == "concat":
+            features = torch.cat([features, scale.to(features.dtype)[:, None]], dim=1)
+        hidden = F.linear(features, self.reduce.weight, self.reduce.bias)
+        if self.norm is not None:
+            hidden = self.norm(hidden)
+        return F.linear(hidden.relu_(), self.decide.weight)[:, 0].float()
+
+    def bias(self, scale: Tensor) -> Tensor:
+        """The part that does not: of the shape of `scale`."""
+        if self.form == "concat":
+            return self.offset.expand_as(scale)
+        return scale_logit(self.slope, self.offset, scale)
+
+
+def scale_logit(slope: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
+    """softplus(slope) (scale - 1) + offset, broadcast: rises with the scale, and is the offset at 1."""
+    return F.softplus(slope) * (scale - 1) + offset
 
 
 class RandomGate(nn.Module):
@@ -81,8 +100,13 @@ class RandomGate(nn.Module):
         self.dial = dial
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        often = (scale - self.dial.lowest_cost) / (1 - self.dial.lowest_cost)
-        return often - torch.rand(len(x), device=x.device)
+        return self.feature_logit(x, scale) + self.bias(scale)
+
+    def feature_logit(self, x: Tensor, scale: Tensor) -> Tensor:
+        return -torch.rand(len(x), device=x.device)
+
+    def bias(self, scale: Tensor) -> Tensor:
+        return (scale - self.dial.lowest_cost) / (1 - self.dial.lowest_cost)
 
 
 class GatedBlock(nn.Module):
@@ -91,7 +115,9 @@ class GatedBlock(nn.Module):
     A closed gate leaves exit(shortcut(x)): the block's own shortcut and its activation behind the addition.
     """
 
-    def __init__(self, block: nn.Module, gate: nn.Module, dial: Dial, index: int) -> None:
+    gate: Gate | RandomGate
+
+    def __init__(self, block: nn.Module, gate: Gate | RandomGate, dial: Dial, index: int) -> None:
         super().__init__()
         self.block = block
         self.gate = gate
@@ -105,6 +131,12 @@ class GatedBlock(nn.Module):
     def split(self) -> Split:
         return self._splits[self.training]
 
+    def _apply(self, *arguments: Any, **options: Any) -> GatedBlock:
+        super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        # a move replaces the block's own tensors, which the splits hold; sub-modules they share
+        self._splits = tuple(_split_in_mode(self.block, training) for training in (False, True))
+        return self
+
     @property
     def has_identity_shortcut(self) -> bool:
         return len(self.split.entry.graph.nodes) == 2  # the input and the output
@@ -112,28 +144,28 @@ class GatedBlock(nn.Module):
     @property
     def ends_in_relu(self) -> bool:
         steps = [node for node in self.split.exit.graph.nodes if node.op not in ("placeholder", "output")]
-        return len(steps) == 1 and steps[0].op == "call_module" and type(self.split.exit.get_submodule(str(steps[0].target))) is nn.ReLU
+        return (
+            len(steps) == 1
+            and steps[0].op == "call_module"
+            and type(self.split.exit.get_submodule(str(steps[0].target))) is nn.ReLU
+        )
 
     def skipped(self) -> nn.Module:
         """What a closed gate leaves of the block, as a module of its own."""
         return nn.Identity() if self.idle_exit else ShortcutOnly(self.split)
 
     def forward(self, x: Tensor) -> Tensor:
-        split, dial = self.split, self.dial
-        if dial.scale is None:
+        if self.dial.scale is None:
             return self.block(x)
-        logits = self.gate(x, dial.scale) - dial.threshold
-        dial.logits.append(logits)
+        return self._train(x) if self.training else self._skip(x)
+
+    def _train(self, x: Tensor) -> Tensor:
+        """Compute everything and multiply by the gates, so that gates and blocks learn."""
+        split, dial = self.split, self.dial
+        gates = self._training_gates(self.gate(x, dial.scale) - dial.threshold)
+        dial.gates[self.index] = gates
         shortcut, *carried = split.entry(x)
-        if self.training:
-            gates = self._training_gates(logits)
-            dial.gates.append(gates)
-            return split.exit(shortcut + _like(gates, shortcut) * split.residual(*carried))
-        if dial.mode == "batch":
-            logits = logits.mean().expand(len(x))
-        keep = logits > 0
-        dial.gates.append(keep)
-        return self._skip(x, keep, shortcut, carried)
+        return split.exit(shortcut + _like(gates, shortcut) * split.residual(*carried))
 
     def _training_gates(self, logits: Tensor) -> Tensor:
         dial, hard = self.dial, (logits > 0).float()
@@ -143,19 +175,47 @@ class GatedBlock(nn.Module):
         soft = dial.soft is not None and bool(dial.soft[self.index])
         return torch.sigmoid(logits) if soft else hard
 
-    def _skip(self, x: Tensor, keep: Tensor, shortcut: Tensor, carried: list[Tensor]) -> Tensor:
-        split, size = self.split, len(x)
-        kept = size if size == 0 else int(keep.sum()) if size > 1 else int(keep)
-        if kept == 0 and size:
-            return shortcut if self.idle_exit else split.exit(_owned(shortcut, x))
+    def _skip(self, x: Tensor) -> Tensor:
+        """Compute the residual branch only where the gates are open."""
+        size = len(x)
+        keep = self._decide(x)
+        kept = size * keep if isinstance(keep, bool) else int(keep.sum())
         if kept == size:
-            return split.exit(shortcut + split.residual(*carried))
+            return self.block(x)
+        if kept == 0:
+            return x if self.idle_exit else self._shortcut(x)
+        assert isinstance(keep, Tensor)
+        shortcut, *carried = self.split.entry(x)
         if kept > GATHER_BELOW * size:
-            return split.exit(shortcut + _like(keep, shortcut) * split.residual(*carried))
+            return self.split.exit(shortcut + _like(keep, shortcut) * self.split.residual(*carried))
         rows = keep.nonzero()[:, 0]
         chosen = [value[rows] if is_tensor_batch(value, size) else value for value in carried]
-        residual = split.residual(*chosen)
-        return split.exit(shortcut.index_add(0, rows, residual.to(shortcut.dtype)))
+        residual = self.split.residual(*chosen)
+        return self.split.exit(shortcut.index_add(0, rows, residual.to(shortcut.dtype)))
+
+    def _decide(self, x: Tensor) -> bool | Tensor:
+        """Whether to keep the block: one answer for all pictures, or one for each (N,). Notes it on the dial."""
+        dial = self.dial
+        assert dial.scale is not None
+        features = self.gate.feature_logit(x, dial.scale)
+        if dial.biases is None:
+            logits = features + self.gate.bias(dial.scale) - dial.threshold
+        else:
+            logits = features + dial.biases[self.index]
+        dial.logits[self.index] = logits
+        together = dial.mode == "batch" and len(x) > 1
+        if together or len(x) == 1:
+            keep = float((logits.mean() if together else logits).detach()) > 0
+            dial.gates[self.index] = keep
+            return keep
+        each = logits > 0
+        dial.gates[self.index] = each
+        return each
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        shortcut = self.split.entry(x)[0]
+        # an in-place activation behind it would change what others still read
+        return self.split.exit(shortcut.clone() if shortcut is x else shortcut)
 
 
 class ShortcutOnly(nn.Module):
@@ -168,6 +228,7 @@ class ShortcutOnly(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.entry(x)[0]
+        # an in-place activation behind it would change what others still read
         return self.exit(shortcut.clone() if shortcut is x else shortcut)
 
 
@@ -191,8 +252,3 @@ def _split_in_mode(block: nn.Module, training: bool) -> Split:
 
 def _like(gates: Tensor, features: Tensor) -> Tensor:
     return gates.to(features.dtype).view(-1, *[1] * (features.dim() - 1))
-
-
-def _owned(shortcut: Tensor, x: Tensor) -> Tensor:
-    """The shortcut, copied where it is the block's input: an in-place activation would change what others still read."""
-    return shortcut.clone() if shortcut.data_ptr() == x.data_ptr() else shortcut

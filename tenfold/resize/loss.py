@@ -18,7 +18,8 @@ def relative_cost(gates: Tensor, block_costs: Tensor, fixed_cost: Tensor | float
     Returns:
         (N,) in [0, 1], differentiable in `gates`.
     """
-    return (fixed_cost + gates @ block_costs) / (fixed_cost + block_costs.sum())
+    # no matrix product: automatic mixed precision would round it to bfloat16
+    return (fixed_cost + (gates * block_costs).sum(1)) / (fixed_cost + block_costs.sum())
 
 
 def scale_loss(cost: Tensor, scale: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from ..core.cost import executed_macs
 from ..core.errors import UsageError
 from .config import GateSettings
-from .gate import Dial, GatedBlock, Mode, make_gated_block
+from .gate import Dial, Gate, GatedBlock, Mode, make_gated_block, scale_logit
 from .loss import relative_cost
 from .residual import residual_blocks
+from .statistics import POINTS, StatisticsBank, nearest_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,9 +67,12 @@ class ResizableNet(nn.Module):
             setattr(network.get_submodule(parent), child, gated)
             self.blocks += (gated,)
         self.block_names = tuple(blocks)
+        self.statistics = StatisticsBank(network)
         _mark_idle_exits(network)
         count = len(blocks)
-        self.register_buffer("block_costs", torch.ones(count) if settings.cost == "blocks" else torch.full((count,), torch.nan))
+        self.register_buffer(
+            "block_costs", torch.ones(count) if settings.cost == "blocks" else torch.full((count,), torch.nan)
+        )
         self.register_buffer("fixed_cost", torch.zeros(()))
         # threshold 0 everywhere until calibrated: the gates' own step
         self.register_buffer("dial_scales", torch.linspace(0, 1, DIAL_POINTS))
@@ -100,16 +105,61 @@ class ResizableNet(nn.Module):
             self.measure(images)
         if self.training and soft is None:
             soft = torch.rand(len(self.blocks)) < self.soft_probability
-        whole = not self.training and bool((scales >= 1).all())
-        with self._asking(None if whole else scales, 0.0 if self.training else self._thresholds(scales, mode), mode, soft) as dial:
-            logits = self.network(images)
-            gates = torch.stack(dial.gates, 1).float() if dial.gates else images.new_ones(len(images), len(self.blocks))
+        if self.training or not self.statistics.in_use:
+            logits, gates = self._pass(images, scales, mode, soft)
+        else:
+            logits, gates = self._pass_by_point(images, scales, mode)
         return Outputs(logits, gates, relative_cost(gates, self.block_costs, self.fixed_cost))
+
+    def _pass(self, images: Tensor, scales: Tensor, mode: Mode, soft: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits and gates of pictures that share their normalisation statistics."""
+        whole = not self.training and bool((scales >= 1).all())
+        threshold = 0.0 if self.training else self._thresholds(scales, mode)
+        with self._asking(None if whole else scales, threshold, mode, soft) as dial:
+            logits = self.network(images)
+            return logits, self._answers(dial, images)
+
+    def _answers(self, dial: Dial, images: Tensor) -> Tensor:
+        """The gates of a pass, (N, L) float32."""
+        if not dial.gates:
+            return torch.ones(len(images), len(self.blocks), device=images.device)
+        # by index, not as they came: a network may run its blocks in another order than it registers them
+        gates = [dial.gates[index] for index in range(len(self.blocks))]
+        if all(isinstance(gate, bool) for gate in gates):
+            return torch.tensor(gates, dtype=torch.float32, device=images.device).expand(len(images), -1)
+        each = [
+            gate if isinstance(gate, Tensor) else torch.full((len(images),), gate, device=images.device)
+            for gate in gates
+        ]
+        return torch.stack(each, 1).float()
+
+    def _pass_by_point(self, images: Tensor, scales: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+        """The same with the bank's statistics: pictures of different points pass one group after another."""
+        points = nearest_points(scales)
+        groups = points.unique().tolist() or [len(POINTS) - 1]
+        if len(groups) == 1:
+            self.statistics.select(groups[0])
+            return self._pass(images, scales, mode)
+        rows, parts = [], []
+        for point in groups:
+            self.statistics.select(point)
+            rows.append((points == point).nonzero()[:, 0])
+            parts.append(self._pass(images[rows[-1]], scales[rows[-1]], mode))
+        back = torch.cat(rows).argsort()
+        return torch.cat([logits for logits, _ in parts])[back], torch.cat([gates for _, gates in parts])[back]
 
     def full(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of the whole network with every block open and no gate asked, in either mode."""
+        if not self.training and self.statistics.in_use:
+            self.statistics.select(len(POINTS) - 1)
         with self._asking(None, 0.0, "sample", None):
             return self.network(images)
+
+    def train(self, mode: bool = True) -> ResizableNet:
+        """As of any module; training changes the norms' statistics, so a calibrated dial wants `calibrate` again after it."""
+        if mode:
+            self.statistics.forget()
+        return super().train(mode)
 
     def measure(self, images: Tensor) -> None:
         """Measure each block's multiply-accumulates for pictures of this size; the first pass does it by itself.
@@ -118,23 +168,22 @@ class ResizableNet(nn.Module):
         """
         if self.settings.cost == "blocks":
             return
-        images = images.to(self.block_costs.device)
+        images = images.to(self.block_costs.device) if len(images) else images.new_zeros(1, *images.shape[1:])
         inputs: dict[int, Tensor] = {}
         hooks = [
             block.register_forward_pre_hook(lambda module, args: inputs.__setitem__(module.index, args[0]))
             for block in self.blocks
         ]
-        was_training = self.training
         try:
-            with self.eval()._asking(None, 0.0, "sample", None):
-                total = executed_macs(self.network, images[:1])
-            residuals = []
-            for index, block in enumerate(self.blocks):
-                with torch.no_grad():
-                    _, *carried = block.split.entry(inputs[index])
-                residuals.append(executed_macs(block.split.residual, *carried))
+            with self._evaluating():
+                with self._asking(None, 0.0, "sample", None):
+                    total = executed_macs(self.network, images[:1])
+                residuals = []
+                for index, block in enumerate(self.blocks):
+                    with torch.no_grad():
+                        _, *carried = block.split.entry(inputs[index])
+                    residuals.append(executed_macs(block.split.residual, *carried))
         finally:
-            self.train(was_training)
             for hook in hooks:
                 hook.remove()
         # relative to the whole network: as plain counts, billions would lose digits in float32
@@ -151,21 +200,25 @@ class ResizableNet(nn.Module):
         return calibrate(self, images, batch_size=batch_size)
 
     def cost_report(
-        self, images: Tensor, *, scales: Sequence[float] = (0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0), mode: Mode | None = None
+        self,
+        images: Tensor,
+        *,
+        scales: Sequence[float] = (0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),
+        mode: Mode | None = None,
     ) -> CostReport:
         """Requested against achieved cost and the blocks used, for each scale, on images (N, C, H, W). Prints as a table."""
         from .report import cost_report
 
         return cost_report(self, images, scales=scales, mode=mode or self.mode)
 
-    def freeze(self, scale: float, images: Tensor, *, batch_size: int = 64) -> nn.Module:
+    def freeze(self, scale: float, images: Tensor, *, batch_size: int = 64, refresh: bool | None = None) -> nn.Module:
         """An ordinary smaller network for one scale: the blocks these pictures use most, without gates.
 
         See `tenfold.resize.freeze.freeze`.
         """
         from .freeze import freeze
 
-        return freeze(self, scale, images, batch_size=batch_size)
+        return freeze(self, scale, images, batch_size=batch_size, refresh=refresh)
 
     def gate_parameters(self) -> Iterator[nn.Parameter]:
         """The gates' own parameters, for a learning rate or weight decay of their own."""
@@ -190,7 +243,7 @@ class ResizableNet(nn.Module):
         """The calibrated threshold of each scale, linear between the dial's points; minus infinity at 1."""
         position = scales * (DIAL_POINTS - 1)
         low = position.floor().clamp(max=DIAL_POINTS - 2).long()
-        table = self.dial_thresholds[MODES.index(mode)]
+        table = self.dial_thresholds[MODES.index(mode)].to(scales.dtype)
         between = torch.lerp(table[low], table[low + 1], position - low)
         return between.masked_fill(scales >= 1, -torch.inf)
 
@@ -201,22 +254,54 @@ class ResizableNet(nn.Module):
             raise UsageError(f"images have shape {tuple(images.shape)}, but must be (N, C, H, W)")
         scales = torch.as_tensor(scale, dtype=torch.float32, device=images.device)
         if scales.shape not in ((), (len(images),)):
-            raise UsageError(f"scale has shape {tuple(scales.shape)}, but must be one number or one for each of {len(images)} pictures")
+            raise UsageError(
+                f"scale has shape {tuple(scales.shape)}, but must be one number or one for each of {len(images)} pictures"
+            )
         outside = scales[~((scales > 0) & (scales <= 1))]
         if outside.numel():
             raise UsageError(f"scale is {float(outside.flatten()[0]):g}, but must be above 0 and at most 1")
         return scales.expand(len(images))
 
+    def _biases(self, scales: Tensor, threshold: Tensor | float) -> list[float] | None:
+        """One number for each gate where all pictures have one scale: a few operations a pass instead of a few a gate."""
+        if self.training or self.settings.form == "random" or not len(scales) or scales.stride() != (0,):
+            return None
+        with torch.no_grad():
+            biases = torch.stack([block.gate.offset for block in self.blocks if isinstance(block.gate, Gate)])
+            if self.settings.form != "concat":
+                biases = scale_logit(
+                    torch.stack([block.gate.slope for block in self.blocks if isinstance(block.gate, Gate)]),
+                    biases,
+                    scales[0],
+                )
+            return (biases - (threshold[0] if isinstance(threshold, Tensor) else threshold)).tolist()
+
     @contextmanager
-    def _asking(self, scale: Tensor | None, threshold: Tensor | float, mode: Mode, soft: Tensor | None) -> Iterator[Dial]:
+    def _evaluating(self) -> Iterator[None]:
+        """`eval` mode for a while; after it every module is in its own mode again, such as norms that a user froze."""
+        before = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in before:
+                module.training = training
+            if self.training:
+                self.statistics.forget()
+
+    @contextmanager
+    def _asking(
+        self, scale: Tensor | None, threshold: Tensor | float, mode: Mode, soft: Tensor | None
+    ) -> Iterator[Dial]:
         dial = self._dial
         dial.scale, dial.threshold, dial.mode, dial.soft = scale, threshold, mode, soft
         dial.lowest_cost = self.fixed_cost / (self.fixed_cost + self.block_costs.sum())
-        dial.gates, dial.logits = [], []
+        dial.biases = None if scale is None else self._biases(scale, threshold)
+        dial.gates, dial.logits = {}, {}
         try:
             yield dial
         finally:  # nothing of the pass stays behind: it would keep the graph and its memory alive
-            dial.scale, dial.threshold, dial.soft, dial.gates, dial.logits = None, 0.0, None, [], []
+            dial.scale, dial.threshold, dial.biases, dial.soft, dial.gates, dial.logits = None, 0.0, None, None, {}, {}
 
 
 DIAL_POINTS = 21
@@ -252,6 +337,6 @@ def _mark_idle_exits(network: nn.Module) -> None:
     """
     for container in network.modules():
         if isinstance(container, nn.Sequential):
-            for before, after in zip(container, list(container)[1:], strict=False):
+            for before, after in pairwise(container):
                 if isinstance(before, GatedBlock) and isinstance(after, GatedBlock):
                     after.idle_exit = after.has_identity_shortcut and before.ends_in_relu and after.ends_in_relu

@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.figures import picture_grid, save_png, trade_off_figure
@@ -25,7 +26,9 @@ def draw_pictures(run: Run, evaluator: Evaluator, network: ResizableNet, metrics
     pictures, targets = evaluator.images.fetch(rows)
     inputs = evaluator.task.normalized(pictures.to(evaluator.fabric.device))
     with run.sample("accuracy against cost.png") as path:
-        trade_off_figure(path, **trade_off(metrics), x_label="cost relative to the whole network", y_label="accuracy", title="")
+        trade_off_figure(
+            path, **trade_off(metrics), x_label="cost relative to the whole network", y_label="accuracy", title=""
+        )
     usage = torch.stack([block_usage(network, inputs, scale) for scale in CURVE]).cpu()
     with run.sample("blocks used at each scale.png") as path:
         save_png(path, usage_figure(usage))
@@ -69,6 +72,6 @@ def usage_figure(usage: Tensor) -> bytes:
     return data.getvalue()
 
 
-def as_rgb(pictures: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def as_rgb(pictures: Tensor) -> NDArray[np.uint8]:
     """uint8 (N, C, H, W) with 1 or 3 channels as uint8 (N, H, W, 3)."""
     return pictures.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -57,15 +57,11 @@ def cost_report(
     net: ResizableNet, images: Tensor, *, scales: Sequence[float], mode: Mode, batch_size: int = 64
 ) -> CostReport:
     """Ask the network for each scale in turn and record the cost of every picture (N, C, H, W)."""
-    was_training = net.training
-    net.eval()
     rows = []
-    try:
+    with net._evaluating():
         for scale in scales:
             passes = [net.outputs(batch, scale, mode=mode) for batch in images.split(batch_size)]
             cost = torch.cat([one.cost for one in passes])
             used = torch.cat([one.gates for one in passes]).sum(1).mean()
             rows.append(CostRow(scale, float(cost.mean()), float(cost.min()), float(cost.max()), float(used)))
-    finally:
-        net.train(was_training)
     return CostReport(tuple(rows), len(net.blocks), "blocks" if net.settings.cost == "blocks" else "MACs", mode)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 
 _ADDITIONS = {operator.add, operator.iadd, torch.add}
+_IN_PLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -45,7 +46,7 @@ def split_block(block: nn.Module) -> Split | None:
     """Split a module into entry, residual branch and exit; None when it is not one residual block."""
     try:
         graph = _ShallowTracer().trace(block)
-    except Exception:  # noqa: BLE001 - a forward that cannot be traced can raise anything, and then it is no block for us
+    except Exception:
         return None
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     (output,) = [node for node in graph.nodes if node.op == "output"]
@@ -59,6 +60,8 @@ def split_block(block: nn.Module) -> Split | None:
     shared = first_ancestors & second_ancestors
     if inputs[0] not in shared:
         return None
+    if any(_overwritten(block, node) in shared for node in (first_ancestors | second_ancestors) - shared):
+        return None  # x + conv(relu_(x)): what the one branch adds would depend on whether the other runs
     depths = [_convolutions(block, nodes - shared) for nodes in (first_ancestors, second_ancestors)]
     if depths[0] == depths[1]:
         return None
@@ -117,6 +120,19 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
             seen.add(current)
             waiting += current.all_input_nodes
     return seen
+
+
+def _overwritten(block: nn.Module, node: fx.Node) -> fx.Node | None:
+    """The value that a node changes in place, if it does."""
+    if node.op == "call_module":
+        module = block.get_submodule(str(node.target))
+        while isinstance(module, nn.Sequential) and len(module):
+            module = module[0]
+        in_place = bool(getattr(module, "inplace", False))
+    else:
+        name = str(getattr(node.target, "__name__", node.target))
+        in_place = bool(node.kwargs.get("inplace")) or name.endswith("_") or node.target in _IN_PLACE_OPERATORS
+    return node.all_input_nodes[0] if in_place and node.all_input_nodes else None
 
 
 def _convolutions(block: nn.Module, nodes: set[fx.Node]) -> int:

@@ -40,9 +40,9 @@ def build_network(config: Config, task: Task, blocks: tuple[int, ...] | None = N
     return net
 
 
-def build_resizable(config: Config, task: Task, *, form: str | None = None) -> ResizableNet:
-    """The resizable network of the settings, its costs measured; `form="random"` is the baseline that drops by chance."""
-    settings = config.gate if form is None else replace(config.gate, form=form)
+def build_resizable(config: Config, task: Task, *, random: bool = False) -> ResizableNet:
+    """The resizable network of the settings, its costs measured; `random` is the baseline that drops by chance."""
+    settings = replace(config.gate, form="random") if random else config.gate
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "gates"))
         net = make_resizable(build_network(config, task), settings)
@@ -56,7 +56,9 @@ def shallower(config: Config, task: Task, cost: float) -> tuple[tuple[int, ...],
     "Equal" is within half a percent of the whole: a network as well proportioned as the original is the fair rival.
     """
     full = stage_blocks(config.net.name)
-    net = make_resizable(build_network(replace(config, net=replace(config.net, weights=None)), task), replace(config.gate, cost="macs"))
+    net = make_resizable(
+        build_network(replace(config, net=replace(config.net, weights=None)), task), replace(config.gate, cost="macs")
+    )
     net.measure(torch.zeros(1, *task.shape))
     costs = dict(zip(net.block_names, net.block_costs.tolist(), strict=True))
     inner = [costs.get(f"layer{stage + 1}.1", 0.0) for stage in range(len(full))]
@@ -94,5 +96,5 @@ def stages(config: Config, task: Task) -> Iterator[Stage]:
             blocks, achieved = shallower(config, task, cost)
             yield Stage(f"shallow {cost:.2f}", build_network(config, task, blocks), achieved)
     if "random" in config.baselines:
-        yield Stage("random", build_resizable(config, task, form="random"))
+        yield Stage("random", build_resizable(config, task, random=True))
     yield Stage("resizable", build_resizable(config, task))

@@ -16,7 +16,7 @@ from ..core.batches import Batch, TrainBatches, derive_seed
 from ..core.data import ImageSet, load_images
 from ..core.device import sync_batch_norms, total
 from .config import Config, TrainSettings
-from .evaluate import Evaluator, evaluate_stage
+from .evaluate import Evaluator, evaluate_given, evaluate_stage
 from .network import ResizableNet
 from .objective import ClassificationObjective, Losses, ResizableObjective
 from .pictures import draw_pictures
@@ -40,6 +40,8 @@ def train(config: Config, run: Run) -> dict[str, float]:
     deciding = calibration_images(config, task, images)
     state = run.restore() or {"done": [], "metrics": {}, "progress": None}
     metrics: dict[str, float] = dict(state["metrics"])
+    if config.net.weights is not None and not metrics:
+        metrics |= evaluate_given(evaluator)
     for stage in stages(config, task):
         if stage.name in state["done"]:
             continue
@@ -55,9 +57,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     return metrics
 
 
-def fit(
-    stage: Stage, config: Config, run: Run, images: ImageSet, task: Task, state: dict[str, Any]
-) -> nn.Module:
+def fit(stage: Stage, config: Config, run: Run, images: ImageSet, task: Task, state: dict[str, Any]) -> nn.Module:
     """Train one network and return it, in `eval` mode; goes on from `state["progress"]` where that is set."""
     settings, fabric = config.train, run.fabric
     seed = derive_seed(config.seed, stage.name)
@@ -132,11 +132,14 @@ def _inputs(
 
 
 def _placed(network: nn.Module, config: Config) -> nn.Module:
-    return network.to(memory_format=torch.channels_last) if config.compute.channels_last else network
+    # Module.to has no annotation for a memory format alone
+    return network.to(memory_format=torch.channels_last) if config.compute.channels_last else network  # type: ignore[call-overload]
 
 
 def _objective(network: nn.Module, settings: TrainSettings) -> nn.Module:
-    return ResizableObjective(network, settings) if isinstance(network, ResizableNet) else ClassificationObjective(network)
+    return (
+        ResizableObjective(network, settings) if isinstance(network, ResizableNet) else ClassificationObjective(network)
+    )
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
@@ -158,5 +161,9 @@ def _log_epoch(run: Run, stage: str, step: int, sums: Tensor, rate: float) -> Te
     """Log the epoch's mean losses over all processes and return the sums of the next one."""
     *losses, count = total(run.fabric, sums).tolist()
     names = [f"{name} loss" for name in Losses._fields]
-    run.log(step, {name: loss / count for name, loss in zip(names, losses, strict=True)} | {"learning rate": rate}, stage=stage)
+    run.log(
+        step,
+        {name: loss / count for name, loss in zip(names, losses, strict=True)} | {"learning rate": rate},
+        stage=stage,
+    )
     return torch.zeros_like(sums)

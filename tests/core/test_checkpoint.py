@@ -193,6 +193,7 @@ def test_damage_is_one_sentence_that_names_the_file(tmp_path: Path, how: str) ->
     with pytest.raises(UsageError) as caught:
         load_state(tmp_path)
     assert str(file) in str(caught.value)
+    assert (how == "tensors cut short") == ("bytes, but" in str(caught.value))
 
 
 def test_a_full_disk_leaves_the_old_state(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -16,20 +17,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tenfold.core.config import DataConfig
-from tenfold.core.data import FORMATS, LazyImages, MemoryImages, load_images, measure_images, normalize
+from tenfold.core.data import FORMATS, ImageSet, MemoryImages, load_images, measure_images, normalize
 from tenfold.core.errors import UsageError
-from tenfold.core.sources import GARMENTS, place_in_class, shuffled
+from tenfold.core.sources import GARMENTS, Split, place_in_class, shuffled
 
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-def rows_of(images: MemoryImages | LazyImages) -> set[bytes]:
+def rows_of(images: ImageSet) -> set[bytes]:
     """Every image as bytes, to compare what two splits hold."""
     pixels, _ = images.fetch(torch.arange(len(images)))
     return {image.numpy().tobytes() for image in pixels}
 
 
-def counts(images: Any) -> list[int]:
+def counts(images: ImageSet) -> list[int]:
     return torch.bincount(images.targets, minlength=len(images.classes)).tolist()
 
 
@@ -42,7 +43,7 @@ def test_garments_are_balanced_shuffled_and_say_what_they_are() -> None:
     assert counts(test) == [200] * 10
     assert train.shape == test.shape == (1, 28, 28)
     assert train.classes == GARMENTS
-    assert len(train.targets[:50].unique()) == 10
+    assert len(set(train.targets[:50].tolist())) == 10
     assert not rows_of(train) & rows_of(test)
 
 
@@ -268,6 +269,8 @@ def test_idx_sets_are_found_plain_or_packed(tmp_path: Path, name: str, folder: s
 IDX_FAULTS: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("train-images-idx3-ubyte.gz", lambda data: data[:-20], "cannot be read"),
     ("train-images-idx3-ubyte.gz", lambda data: b"plain text", "cannot be read"),
+    ("train-images-idx3-ubyte.gz", lambda data: data[:-40] + b"\xff" * 32 + data[-8:], "cannot be read"),
+    ("train-images-idx3-ubyte.gz", lambda data: gzip.compress(b"x")[:10] + b"\xff" * 20, "cannot be read: .*invalid"),
     ("train-images-idx3-ubyte.gz", lambda data: data[:30] + bytes(8) + data[38:], "cannot be read"),
     (
         "train-images-idx3-ubyte.gz",
@@ -298,12 +301,13 @@ def test_missing_idx_files_are_named_with_the_places_searched(tmp_path: Path) ->
 # A folder of class folders
 
 
-def write_folder(root: Path, classes: Sequence[str], each: int = 10, first: int = 0) -> None:
+def write_folder(root: Path, classes: Sequence[str], each: int = 10, first: int = 0) -> Path:
     """Pictures of 20 x 16 pixels; each in a colour of its own."""
     for number, name in enumerate(classes, first):
         (root / name).mkdir(parents=True)
         for i in range(each):
             Image.new("RGB", (20, 16), (number * 40, i * 20, 100)).save(root / name / f"{i:02d}.png")
+    return root
 
 
 def folder(root: Path, **settings: Any) -> DataConfig:
@@ -324,6 +328,15 @@ def test_class_folders_alone_are_split_by_file_name(tmp_path: Path) -> None:
     assert rows_of(load_images(folder(tmp_path), "test")) == before
 
 
+def test_the_files_for_testing_are_those_of_the_lowest_hashes(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["cat"], first=1)
+    by_hash = sorted(range(10), key=lambda i: hashlib.sha256(f"{i:02d}.png".encode()).hexdigest())
+    assert sorted(by_hash[:2]) != [0, 1], "file order would pass as well"
+    images = load_images(folder(tmp_path), "test")
+    greens = images.fetch(torch.arange(len(images)))[0][:, 1, 0, 0].tolist()
+    assert sorted(greens) == sorted(20 * i for i in by_hash[:2])
+
+
 def test_the_split_of_a_class_does_not_depend_on_the_other_classes(tmp_path: Path) -> None:
     write_folder(tmp_path, ["cat"])
     before = rows_of(load_images(folder(tmp_path), "test"))
@@ -339,7 +352,7 @@ def test_the_split_of_a_class_does_not_depend_on_the_other_classes(tmp_path: Pat
         (("train", "validation", "test"), {"train": 6, "validation": 4, "test": 4}),
     ],
 )
-def test_split_folders(tmp_path: Path, folders: Sequence[str], expected: dict[str, int]) -> None:
+def test_split_folders(tmp_path: Path, folders: Sequence[str], expected: dict[Split, int]) -> None:
     for name in folders:
         write_folder(tmp_path / name, ["a", "b"], each=3 if name == "train" else 2)
     for split, count in expected.items():
@@ -444,7 +457,7 @@ class Table:
 
 
 def hub_rows(count: int, path: Path | None = None) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i in range(count):
         stream = BytesIO()
         Image.new("RGB", (12, 10), (i * 10, 0, 0)).save(stream, "png")
@@ -468,7 +481,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Table]]:
     return stored
 
 
-FEATURES = {"note": object(), "picture": HubImage(), "kind": ClassLabel(["no", "yes"])}
+FEATURES: dict[str, Any] = {"note": object(), "picture": HubImage(), "kind": ClassLabel(["no", "yes"])}
 HUB = DataConfig(name="hf:me/pets", size=8)
 
 

@@ -279,7 +279,7 @@ def test_a_comparison_in_a_pipe_keeps_every_row_on_one_line(tmp_path: Path, caps
     assert line.count("0.2500") == 12
 
 
-@pytest.mark.parametrize(("width", "whole"), [(76, True), (60, False)])
+@pytest.mark.parametrize(("width", "whole"), [(78, True), (60, False)])
 def test_a_terminal_wraps_words_before_numbers_and_never_cuts_them(tmp_path: Path, width: int, whole: bool) -> None:
     constant = {f"row name/{name} long column name": 0.5 for name in "xyz"}
     runs = [

@@ -1,0 +1,29 @@
+"""The command line as a person's shell runs it: another process, somewhere else, on one thread."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's variables for a child that finds the package wherever it runs, and whose arithmetic repeats."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"} | variables
+
+
+def tenfold(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `tenfold ARGUMENTS` to its end; the result has its exit code and what it printed."""
+    command = [sys.executable, "-m", "tenfold", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=500)
+
+
+def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start `tenfold ARGUMENTS` and come back at once."""
+    command = [sys.executable, "-m", "tenfold", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )

@@ -1,0 +1,255 @@
+"""What every method of the catalog keeps to. A new one fails here until it has a `Promise` below."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import operator
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tenfold import __main__ as program
+from tenfold import commands
+from tenfold.catalog import METHODS, Method
+from tenfold.core.config import explain, from_dict, to_dict
+from tenfold.core.demo import Rows
+from tenfold.core.errors import UsageError
+
+from . import readme
+from .command import ROOT
+
+if typing.TYPE_CHECKING:
+    from .trained import Trained
+
+pytest_plugins = ["tests.trained"]
+
+HEADINGS = ["Use", "From equations to code", "Metrics", "Results", "Fidelity"]
+PARTS = ("config", "train", "evaluate", "demo")
+PRESETS = ("smoke", "laptop", "paper")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a method's smoke run shows, and what its README takes for granted."""
+
+    learned: tuple[tuple[str, Callable[[float, float], bool], float], ...]
+    """(final metric, comparison, bound) that only a network which learned keeps"""
+    eval_options: dict[str, Any]
+    """of an evaluation that finds final metrics again"""
+    same: dict[str, str]
+    """the first word of a row of the evaluation -> the word that the final metrics have in its place"""
+    demo_inputs: Callable[[Path], dict[str, Any]]
+    """fields of `DemoOptions`, after writing the files that they name to a folder"""
+    prelude: str = ""
+    """what a reader of the README is expected to have already"""
+    names: dict[str, Any] = field(default_factory=dict)
+
+
+def a_picture(folder: Path) -> dict[str, Any]:
+    Image.linear_gradient("L").resize((20, 30)).save(folder / "slope.png")
+    return {"images": (folder / "slope.png",)}
+
+
+PROMISES = {
+    "resize": Promise(
+        learned=(
+            # ten classes: chance is 0.1
+            ("ungated/accuracy", operator.gt, 0.7),
+            ("resizable 1.00/accuracy", operator.gt, 0.7),
+            ("resizable 0.80/accuracy", operator.gt, 0.6),
+            ("resizable/largest cost gap", operator.lt, 0.1),
+        ),
+        eval_options={"batch_size": 256},
+        same={"sample": "resizable"},
+        demo_inputs=a_picture,
+        prelude="""
+import torch
+from tenfold.nets import build_net
+torch.manual_seed(0)
+resnet = build_net("resnet-20", classes=10)
+images = torch.randn(8, 3, 32, 32)
+labels = torch.randint(10, (8,))
+calibration = torch.randn(64, 3, 32, 32)
+""",
+    ),
+}
+
+every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.verb)
+
+
+def dataclasses_of(method: Method) -> Iterator[type]:
+    """The settings of a method and all the groups inside them."""
+    module = method.load("config")
+    waiting = [module.Config, module.EvalOptions, module.DemoOptions]
+    while waiting:
+        cls = waiting.pop()
+        yield cls
+        waiting += [hint for hint in typing.get_type_hints(cls).values() if dataclasses.is_dataclass(hint)]
+
+
+def test_every_method_has_a_promise() -> None:
+    assert set(PROMISES) == {method.verb for method in METHODS}
+
+
+@every_method
+def test_a_package_has_the_files_of_its_neighbours(method: Method) -> None:
+    folder = ROOT / "tenfold" / method.verb
+    assert {f"{name}.py" for name in ("__init__", *PARTS)} | {"README.md"} <= {file.name for file in folder.iterdir()}
+    assert f"arXiv:{method.paper.split('arXiv:')[1].split()[0]}" in (folder / "__init__.py").read_text(encoding="utf-8")
+    expected = {"train": ["config", "run"], "evaluate": ["folder", "options"], "demo": ["folder"]}
+    for part, function in (("train", "train"), ("evaluate", "evaluate"), ("demo", "load")):
+        assert list(inspect.signature(getattr(method.load(part), function)).parameters) == expected[part]
+
+
+@every_method
+def test_every_setting_is_explained_in_one_line(method: Method) -> None:
+    for cls in dataclasses_of(method):
+        texts = explain(cls)
+        unexplained = [each.name for each in dataclasses.fields(cls) if not texts.get(each.name)]
+        assert not unexplained, cls
+        assert not [text for text in texts.values() if text.endswith(".") or len(text) > 200], cls
+        assert cls.__dataclass_params__.frozen, cls
+
+
+@every_method
+def test_presets_are_settings_that_survive_their_file(method: Method) -> None:
+    module = method.load("config")
+    assert list(module.PRESETS)[: len(PRESETS)] == list(PRESETS)
+    for config in module.PRESETS.values():
+        stored = json.loads(json.dumps(to_dict(config), allow_nan=False))
+        assert from_dict(module.Config, stored) == config
+
+
+@every_method
+def test_a_wrong_setting_in_a_file_is_named(method: Method) -> None:
+    config = method.load("config").Config
+    with pytest.raises(UsageError, match=r"unknown setting compute\.speed"):
+        from_dict(config, {"compute": {"speed": 3}})
+    with pytest.raises(UsageError, match="seed is 'one'"):
+        from_dict(config, {"seed": "one"})
+
+
+@every_method
+def test_the_smoke_run_is_done_and_learned(method: Method, trained: Callable[[str], Trained]) -> None:
+    folder = trained(method.verb).folder
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["error"]) == ("done", None)
+    metrics = status["metrics"]
+    assert all(math.isfinite(value) for value in metrics.values())
+    for name, compare, bound in PROMISES[method.verb].learned:
+        assert compare(metrics[name], bound), (name, metrics[name])
+
+
+@every_method
+def test_a_smoke_run_leaves_what_a_run_folder_has(method: Method, trained: Callable[[str], Trained]) -> None:
+    ended = trained(method.verb)
+    names = {path.name for path in ended.folder.iterdir()} - {"tensorboard"}
+    files = {"config.json", "env.json", "status.json", "metrics.jsonl", "report.html", "samples", "checkpoints"}
+    assert names == files
+    assert {path.name for path in (ended.folder / "checkpoints").iterdir()} >= {"last", "best"}
+    assert any((ended.folder / "samples").iterdir())
+    assert not [path for path in ended.folder.rglob("*") if path.suffix in (".pt", ".pth", ".pkl")]
+    assert not list(ended.folder.rglob(".*")), "a temporary file was left"
+    assert "Warning" not in ended.progress
+
+
+@every_method
+def test_the_best_checkpoint_gives_the_final_metrics_again(method: Method, trained: Callable[[str], Trained]) -> None:
+    folder, promise = trained(method.verb).folder, PROMISES[method.verb]
+    final = json.loads((folder / "status.json").read_text())["metrics"]
+    found = commands.evaluate(folder, method.load("config").EvalOptions(**promise.eval_options))
+    assert len(found) >= 2
+    for name, value in found.items():
+        first, _, rest = name.partition(" ")
+        assert final[f"{promise.same[first]} {rest}"] == pytest.approx(value, abs=1e-6), name
+
+
+@every_method
+def test_the_demo_gives_what_it_declares(method: Method, trained: Callable[[str], Trained], tmp_path: Path) -> None:
+    demo = commands.load_demo(trained(method.verb).folder)
+    inputs = PROMISES[method.verb].demo_inputs(tmp_path)
+    values = demo(method.load("config").DemoOptions(**inputs))
+    assert list(values) == [output.name for output in demo.outputs]
+    kinds = {"picture": Image.Image, "table": Rows, "text": str, "mesh": Path}
+    for output in demo.outputs:
+        value = values[output.name]
+        assert output.about
+        assert isinstance(value, kinds[output.kind]), output
+        if isinstance(value, Rows):
+            assert value.rows
+            assert all(len(row) == len(value.columns) for row in value.rows)
+            assert all(isinstance(text, str) for row in value.rows for text in row)
+
+
+@every_method
+def test_the_readme_has_its_headings(method: Method) -> None:
+    text = (ROOT / "tenfold" / method.verb / "README.md").read_text(encoding="utf-8")
+    assert [heading for heading in readme.headings(text) if heading in HEADINGS] == HEADINGS
+    assert method.paper.split("arXiv:")[1].split()[0] in text
+
+
+@every_method
+def test_the_python_of_the_readme_runs(method: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # what it writes is not for the source tree
+    blocks = readme.blocks((ROOT / "tenfold" / method.verb / "README.md").read_text(encoding="utf-8"), "python")
+    assert blocks
+    namespace: dict[str, Any] = {}
+    for number, block in enumerate([PROMISES[method.verb].prelude, *blocks]):
+        exec(compile(block, f"python block {number} of the README", "exec"), namespace)
+
+
+@every_method
+def test_the_commands_of_the_readme_are_understood(
+    method: Method, trained: Callable[[str], Trained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "tenfold" / method.verb / "README.md").read_text(encoding="utf-8")
+    called = understood(readme.commands(text, "tenfold"), method.verb, trained(method.verb).folder, monkeypatch)
+    assert {"train", "evaluate", "load_demo", "report"} <= set(called)
+    scripts = [words[0] for words in readme.commands(text, "python") if words and words[0].endswith(".py")]
+    assert not [script for script in scripts if not (ROOT / script).is_file()]
+
+
+def test_the_commands_of_the_first_page_are_understood(
+    trained: Callable[[str], Trained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb = METHODS[0].verb
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    called = understood(readme.commands(text, "tenfold"), verb, trained(verb).folder, monkeypatch)
+    assert {"train", "evaluate", "load_demo", "report", "tour"} <= set(called)
+
+
+def test_the_python_of_the_first_page_runs() -> None:
+    blocks = readme.blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    assert blocks
+    namespace: dict[str, Any] = {}
+    for block in [PROMISES["resize"].prelude, *blocks]:
+        exec(compile(block, "README.md", "exec"), namespace)
+
+
+def understood(lines: list[list[str]], verb: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Run command lines up to where the work would begin, and return the names of the calls that they come to."""
+    called: list[str] = []
+
+    def note(name: str, value: Any) -> None:
+        monkeypatch.setattr(commands, name, lambda *args, **options: called.append(name) or value)
+
+    note("train", folder)
+    note("resume", folder)
+    note("evaluate", {})
+    note("load_demo", lambda options: {})
+    note("report", folder / "report.html")
+    note("tour", folder / "report.html")
+    monkeypatch.setattr(commands, "verb_of", lambda folder: verb)
+    monkeypatch.setattr(program, "_print_comparison", lambda folders: None)
+    for words in lines:
+        # without `main`, which would turn the sentence of a mistake into an exit code
+        program._dispatch(words)
+    return called
