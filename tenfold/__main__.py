@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -241,9 +242,14 @@ def _sentence(end: BaseException, box: str, program: str) -> str:
         if isinstance(cause, UsageError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:-1]]
-    parts = " ".join(lines).split(" ─")[0].strip(" .")
-    return f"{parts}; `{program} --help` lists what may be given"
+    rows = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:]]  # without its title
+    below = dropwhile(_is_rule, rows)
+    reason = " ".join(takewhile(lambda row: not _is_rule(row), below)).rstrip(".")
+    return f"{reason}; `{program} --help` lists what may be given"
+
+
+def _is_rule(row: str) -> bool:
+    return not row.strip("-─╰╯")
 
 
 def _leading(given: Arguments, command: str, what: str, choices: Sequence[str] = ()) -> tuple[str, Arguments]:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's variables for a child that finds the package wherever it runs, and whose arithmetic repeats."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"} | variables
+    ours = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return os.environ | ours | variables
 
 
 def tenfold(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

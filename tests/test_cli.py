@@ -243,6 +243,17 @@ def test_a_mistake_gets_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_an_unreadable_value_is_one_sentence_on_any_terminal(encoding: str) -> None:
+    command = [sys.executable, "-m", "tenfold", "train", "resize", "--train.epochs", "few"]
+    ended = subprocess.run(command, env=environment(PYTHONIOENCODING=encoding), capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "tenfold: Error parsing --train.epochs: invalid literal for int() with base 10: 'few'; "
+        "`tenfold train resize --help` lists what may be given\n"
+    )
+
+
 def test_a_run_without_its_checkpoint_is_not_trained_yet(copied: Path, mistake: Mistake) -> None:
     shutil.rmtree(copied / "checkpoints")
     assert "has no trained network yet" in mistake(["eval", copied])

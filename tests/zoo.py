@@ -32,9 +32,9 @@ def _import_torchvision() -> None:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        library = torch.library.Library("torchvision", "FRAGMENT")
         for schema in _SCHEMAS:
-            library.define(schema)  # type: ignore[no-untyped-call]
+            library.define(schema)
         _LIBRARIES.append(library)
         for part in [part for part in sys.modules if part.partition(".")[0] == "torchvision"]:
             del sys.modules[part]  # what the failed import left half-made

@@ -237,7 +237,7 @@ def test_curves_take_the_last_value_of_a_repeated_step_and_skip_damaged_lines(
         drawn[title] = list(series.values())
         return b"<svg></svg>"
 
-    monkeypatch.setattr("tenfold.core.report.curves_figure", curves_figure)
+    monkeypatch.setattr("tenfold.core.page.curves_figure", curves_figure)
     lines = [
         {"step": 2, "stage": "s", "loss": 5.0},
         {"step": 1, "stage": "s", "loss": 4.0},

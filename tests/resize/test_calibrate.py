@@ -134,7 +134,7 @@ def test_every_scale_uses_the_statistics_of_the_nearest_point(calibrated: Resiza
         point = int(nearest_points(torch.tensor([scale])))
         assert POINTS[point] == min(POINTS, key=lambda one: abs(one - scale))
         assert torch.equal(first_mean(net.network), net.statistics.means[point][: len(first_mean(net.network))])
-        last = net.network.get_buffer("layer3.2.bn2.running_mean")
+        last = net.network.get_buffer("layer3.2.block.bn2.running_mean")
         assert any(torch.equal(last, part) for part in net.statistics.means[point].unfold(0, len(last), 1))
 
 
