@@ -22,16 +22,18 @@ help:
 	@echo "make setup    only install, into $(VENV); PYTHON=python3.12 chooses another interpreter"
 
 setup: $(READY)
+	@:
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
 		{ echo "$(PYTHON) is not Python 3.11 or 3.12: make PYTHON=python3.11 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv"; exit 1; }
-	@echo "setting up $(VENV), a few minutes the first time"
+	@echo "setting up $(VENV), a few minutes the first time: $(TORCH)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# both in one command: torchvision alone would bring a torch of its own choice
 	@$(BIN)/python -m pip install --quiet $(TORCH)
+	@echo "setting up $(VENV): tenfold and the packages it uses"
 	@$(BIN)/python -m pip install --quiet --editable '.[all,dev,docs]'
 	@touch $@
 	@echo "$(VENV) is ready"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,3 +29,14 @@ def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def small_training(runs: Path, *more: Any) -> list[Any]:
+    """A training of a second; what is wrong with it has to be found first."""
+    options = ["--data.limit", 64, "--train.epochs", 1, "--calibration", 0, "--baselines"]
+    return ["train", "resize", "--preset", "smoke", "--runs", runs, *options, *more]
+
+
+def in_words(value: list[str] | str) -> str:
+    """How a parameter shows in the name of its test: arguments do, what they lead to does not."""
+    return " ".join(value) if isinstance(value, list) else ""

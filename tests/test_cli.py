@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ from safetensors.torch import save_file
 import tenfold as package
 from tenfold.__main__ import COMMANDS, main
 
-from .command import environment, start, tenfold
+from .command import environment, in_words, small_training, tenfold
 
 if TYPE_CHECKING:
     from .trained import Trained
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.trained"]
 
 Mistake = Callable[[list[Any]], str]
-
-
-def in_words(value: list[str] | str) -> str:
-    """How a parameter shows in the name of its test: arguments do, what they lead to does not."""
-    return " ".join(value) if isinstance(value, list) else ""
 
 
 @pytest.fixture
@@ -51,12 +44,6 @@ def mistake(capsys: pytest.CaptureFixture[str]) -> Mistake:
         return sentence.removeprefix("tenfold: ")
 
     return run
-
-
-@pytest.fixture
-def copied(smoke_run: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run, to be harmed."""
-    return Path(shutil.copytree(smoke_run, tmp_path / "copy"))
 
 
 @pytest.fixture
@@ -274,12 +261,6 @@ def test_a_damaged_settings_file_is_named(copied: Path, mistake: Mistake) -> Non
         assert "config.json" in mistake(command)
 
 
-def small_training(runs: Path, *more: Any) -> list[Any]:
-    """A training of a second; what is wrong with it has to be found first."""
-    options = ["--data.limit", 64, "--train.epochs", 1, "--calibration", 0, "--baselines"]
-    return ["train", "resize", "--preset", "smoke", "--runs", runs, *options, *more]
-
-
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -378,56 +359,6 @@ def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
     assert main(["tour", "--only", "resize"]) == 2
     assert capsys.readouterr().err.startswith("tenfold: this needs the package tyro, which is not installed")
-
-
-def test_debug_shows_where_it_happened() -> None:
-    ended = tenfold("eval", "nowhere", "--debug")
-    assert ended.returncode not in (0, 2)
-    assert "Traceback" in ended.stderr
-    assert "UsageError: nowhere is not a run folder" in ended.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_training_that_is_ended_is_stopped(number: signal.Signals, tmp_path: Path) -> None:
-    process = start(*small_training(tmp_path), "--train.epochs", "1000")
-    while not list(tmp_path.glob("resize/*/checkpoints/last/state.json")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    (folder,) = (tmp_path / "resize").iterdir()
-    assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
-    assert "Traceback" not in errors
-    assert process.returncode == 128 + number
-    if number == signal.SIGINT:
-        assert "tenfold train VERB --resume RUN" in errors.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["list"], ["--help"], ["train", "resize", "--help"], ["report", "RUN"]],
-    ids=" ".join,
-)
-def test_a_reader_who_leaves_gets_no_traceback(arguments: list[str], copied: Path) -> None:
-    process = start(*(word.replace("RUN", str(copied)) for word in arguments))
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait(timeout=60) == 1
-
-
-def test_a_training_whose_reader_leaves_is_stopped(tmp_path: Path) -> None:
-    process = start(*small_training(tmp_path))
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("run folder: ")
-    process.stderr.close()
-    assert process.wait(timeout=60) == 1
-    (folder,) = (tmp_path / "resize").iterdir()
-    assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
-    assert process.stdout is not None
-    process.stdout.close()
 
 
 def test_tour_trains_and_writes_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from tenfold.core.run import Run
 
-from .command import start, tenfold
+from .command import environment, start, tenfold
 
 STEPS = 6  # an epoch's
 SETTINGS = [
@@ -23,6 +25,7 @@ SETTINGS = [
 ]
 
 State = dict[str, Any]
+NOTHING: State = {"done": [], "progress": None}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def states(folder: Path, process: subprocess.Popen[str]) -> Iterator[State]:
         if run is None and (folder / "status.json").exists():
             run = Run.open(folder)
         state = run.load() if run is not None else None
-        yield state or {"done": [], "progress": None}
+        yield state or NOTHING
         time.sleep(0.002)
 
 
@@ -55,7 +58,7 @@ def kill_when(reached: Callable[[State], bool], process: subprocess.Popen[str], 
     process.kill()
     process.communicate()
     assert process.returncode == -9
-    return Run.open(folder).load() or {}
+    return Run.open(folder).load() or NOTHING
 
 
 def steps_done(state: State) -> int:
@@ -82,47 +85,67 @@ def only_run(root: Path) -> Path:
     return next((root / "resize").glob("*"), root / "none yet")
 
 
+# a training that kills itself: ORDER (before or after) the NTH call of FUNCTION
+KILLING = """
+import os, signal, sys
+from tenfold.__main__ import main
+from tenfold.core import checkpoint
+from tenfold.core.run import Run
+
+order, nth, function = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+owner = checkpoint if function == "replace_file" else Run
+original, calls = getattr(owner, function), []
+
+def deadly(*arguments, **options):
+    calls.append(1)
+    if len(calls) < nth or order == "after":
+        original(*arguments, **options)
+    if len(calls) == nth:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, function, deadly)
+sys.exit(main(sys.argv[4:]))
+"""
+
+
 def test_kills_at_chosen_moments_leave_no_trace(straight: Path, tmp_path: Path) -> None:
-    moments: list[Callable[[State], bool]] = [
-        lambda state: steps_done(state) >= 2,  # the first checkpoint: within the first epoch of the first network
-        lambda state: state["progress"] is not None and state["progress"]["step"] == 2 * STEPS,  # trained, not tested
-        lambda state: state["done"] == ["ungated"] and state["progress"] is None,  # between two networks
-        lambda state: steps_done(state) > 3 * STEPS,  # within the second epoch of the second network
+    find = partial(only_run, tmp_path)
+    moments: list[tuple[str, int, str, list[str], int]] = [
+        # how it dies, and what networks and how many steps the checkpoint then has
+        ("after", 1, "save", [], 2),
+        ("before", 2, "replace_file", [], 4),  # within the save of step 6: its tensors are there, its index is not
+        ("after", 1, "log", [], 4),  # logged step 6, did not save it
+        ("after", 5, "save", ["ungated"], 2 * STEPS),  # between two networks
+        ("after", 7, "save", ["ungated"], 4 * STEPS),  # the best weights are saved, the end is not
     ]
-    process = start("train", "resize", *SETTINGS, "--runs", tmp_path)
-    for reached in moments:
-        kill_when(reached, process, lambda: only_run(tmp_path))
-        assert Run.open(only_run(tmp_path)).status["state"] == "running"
-        process = start("train", "resize", "--resume", only_run(tmp_path))
-    printed, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert_same(only_run(tmp_path), straight)
-    assert f"report: {only_run(tmp_path) / 'report.html'}" in printed
+    arguments = [*map(str, SETTINGS), "--runs", str(tmp_path)]
+    for order, nth, function, networks, steps in moments:
+        command = [sys.executable, "-c", KILLING, order, str(nth), function, "train", "resize", *arguments]
+        ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=500)
+        assert ended.returncode == -9, ended.stderr
+        state = Run.open(find()).load()
+        assert state is not None
+        assert (state["done"], steps_done(state)) == (networks, steps), (order, nth, function)
+        assert Run.open(find()).status["state"] == "running"
+        with (find() / "metrics.jsonl").open("a") as file:  # as a kill while a line is written leaves it
+            file.write('{"step": 99, "stage": "ungated", "time": "", "total loss": 0.0}\n{"step": 100, "sta')
+        arguments = ["--resume", str(find())]
+    ended = tenfold("train", "resize", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert f"report: {find() / 'report.html'}" in ended.stdout
+    assert_same(find(), straight)
 
 
-@pytest.mark.parametrize("seed", [time.time_ns() % 1000])
-def test_kills_at_random_moments_leave_no_trace(seed: int, straight: Path, tmp_path: Path) -> None:
-    draw = random.Random(seed)
+def test_kills_at_random_moments_leave_no_trace(straight: Path, tmp_path: Path) -> None:
+    seed = time.time_ns() % 1000
+    print("seed", seed)  # shown if it fails
+    draw, find = random.Random(seed), partial(only_run, tmp_path)
     process = start("train", "resize", *SETTINGS, "--runs", tmp_path)
-    done, kills = 0, 0
-    while kills < 3:
-        aim = draw.randint(done, 4 * STEPS - 2)
-        done = steps_done(
-            kill_when(lambda state, aim=aim: steps_done(state) >= aim, process, lambda: only_run(tmp_path))  # type: ignore[misc]
-            or {"done": [], "progress": None}
-        )
-        kills += 1
-        process = start("train", "resize", "--resume", only_run(tmp_path))
+    done = 0
+    for _ in range(3):
+        aim = draw.randint(min(done, 3 * STEPS) + 1, 4 * STEPS - 4)
+        done = steps_done(kill_when(lambda state, aim=aim: steps_done(state) >= aim, process, find))  # type: ignore[misc]
+        process = start("train", "resize", "--resume", find())
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert_same(only_run(tmp_path), straight)
-
-
-def test_a_torn_line_and_lines_after_the_checkpoint_are_done_again(straight: Path, tmp_path: Path) -> None:
-    process = start("train", "resize", *SETTINGS, "--runs", tmp_path)
-    kill_when(lambda state: steps_done(state) >= STEPS, process, lambda: only_run(tmp_path))
-    with (only_run(tmp_path) / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 99, "stage": "ungated", "time": "", "total loss": 0.0}\n{"step": 100, "sta')
-    ended = tenfold("train", "resize", "--resume", only_run(tmp_path))
-    assert ended.returncode == 0, ended.stderr
     assert_same(only_run(tmp_path), straight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -40,3 +41,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
 def smoke_run(trained: Callable[[str], Trained]) -> Path:
     """The folder of a finished smoke run of `resize`; nobody may change it."""
     return trained("resize").folder
+
+
+@pytest.fixture
+def copied(smoke_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, to be harmed."""
+    return Path(shutil.copytree(smoke_run, tmp_path / "copy"))

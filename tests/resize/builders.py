@@ -49,7 +49,9 @@ def settled(network: nn.Module, size: int = 32) -> nn.Module:
 
 def dialled(network: nn.Module | None = None, **settings: Any) -> ResizableNet:
     """A resizable network in `eval` mode whose gates decide differently for different pictures."""
-    net = make_resizable(network or plain(), GateSettings(**settings))
+    network = network or plain()
+    torch.manual_seed(7)  # the gates' own weights
+    net = make_resizable(network, GateSettings(**settings))
     generator = torch.Generator().manual_seed(7)
     for block in net.blocks:
         for name, parameter in block.gate.named_parameters():

@@ -138,6 +138,13 @@ def test_every_scale_uses_the_statistics_of_the_nearest_point(calibrated: Resiza
         assert any(torch.equal(last, part) for part in net.statistics.means[point].unfold(0, len(last), 1))
 
 
+def test_the_whole_network_is_the_wrapped_one_with_statistics_of_these_pictures(calibrated: ResizableNet) -> None:
+    network, x = plain(), pictures(8, seed=3)
+    estimate_statistics(network, network, pictures(256, seed=1).split(64))
+    assert_near(calibrated(x, 1.0), network(x))
+    assert_near(calibrated.full(x), network(x))
+
+
 def test_points_differ_behind_gates_and_agree_before_them(calibrated: ResizableNet) -> None:
     means = calibrated.statistics.means
     stem = len(first_mean(calibrated.network))

@@ -254,8 +254,9 @@ def test_a_forward_that_reads_the_training_flag_is_right_in_both_modes() -> None
     network = Net().eval()
     x = pictures(4, 8, channels=8)
     expected = network(x)
-    for made in (network, network.train()):  # made resizable in either mode
-        net = set_gates(dialled(made, form="static"), [True])
+    made_in_either_mode = (dialled(network, form="static"), dialled(network.train(), form="static"))
+    for net in (*made_in_either_mode, dialled(network, form="static").double().float()):
+        set_gates(net, [True])
         torch.testing.assert_close(net(x, 0.9), expected)
         net.train()
         soft = torch.zeros(1, dtype=torch.bool)

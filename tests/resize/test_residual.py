@@ -90,6 +90,7 @@ def test_a_scaled_residual_keeps_its_scale_and_a_scaled_sum_keeps_the_shortcuts(
         lambda x, f: (x + f) * f,
         lambda x, f: (x + f) * x,
         lambda x, f: (x + f, f),
+        lambda x, f: [x + f, torch.relu(x)][0],
         lambda x, f: x + f if x.sum() > 0 else x,
         lambda x, f: [x + f][int(x.mean() > 0)],
     ],
