@@ -26,6 +26,7 @@ def _duration(seconds: float) -> str:
 
 
 def render(groups: list[Group]) -> str:
+    """The page of one or more groups (at least one) as HTML that refers to no other file."""
     first = groups[0].table
     title = f"{first.verb} · {first.preset}" if len(groups) == 1 else "Tenfold report"
     sections = "".join(_section(group, number, alone=len(groups) == 1) for number, group in enumerate(groups, start=1))

@@ -38,6 +38,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Group:
+    """Runs that differ in their seed alone, and the table of their means."""
+
     table: Table
     records: list[Record]
 
@@ -48,6 +50,11 @@ class Group:
 
 
 def grouped(runs: Sequence[Path]) -> list[Group]:
+    """The runs read and sorted into groups of one verb, preset and settings.
+
+    Raises:
+        UsageError: there are no runs, or a path is not a run folder.
+    """
     if not runs:
         raise UsageError("0 runs were given, but a report needs at least 1")
     grouped: dict[tuple[str, str, str], list[Record]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoint import replace_file
+from .checkpoint import replace_file, writing
 from .errors import UsageError
 from .metrics import Table
 from .page import render
@@ -72,7 +72,8 @@ def write_report(runs: Sequence[Path], *, to: Path | None = None) -> Path:
     """
     groups = grouped(runs)
     path = _destination([record.path for group in groups for record in group.records], to)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, render(groups).encode())
     return path
 

@@ -17,6 +17,7 @@ Shortcut = Literal["pad", "projection"]
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the resolution but for its stride; no bias, a norm follows."""
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
 
 
@@ -34,6 +35,12 @@ class PadShortcut(nn.Module):
 
 
 def make_shortcut(kind: Shortcut, inputs: int, outputs: int, stride: int, *, norm: bool) -> nn.Module | None:
+    """What a block adds to its residual branch where the shape changes; None where the input itself fits.
+
+    Args:
+        kind: `projection` is a 1x1 convolution, `pad` is option A without parameters.
+        norm: whether a BatchNorm follows the projection.
+    """
     if stride == 1 and inputs == outputs:
         return None
     if kind == "pad":
