@@ -89,7 +89,7 @@ def _deciding(net: ResizableNet, scale: float, threshold: float) -> Callable[[Te
         scales = torch.tensor(scale, device=images.device).expand(len(images))
         # the whole network asks its gates too, though they all open: their own norms want statistics like any other
         with net._asking(scales, threshold if scale < 1 else -torch.inf, "sample", None):
-            net.network(images)
+            net._run(images)
 
     return forward
 
@@ -132,7 +132,7 @@ def _ask(
     for images in batches:
         scales = torch.tensor(scale, device=images.device).expand(len(images))
         with net._asking(scales, threshold, mode, None) as dial:
-            net.network(images)
+            net._run(images)
             logits = torch.stack([dial.logits[index] for index in range(len(net.blocks))], 1) + threshold
             rows.append(logits.mean(0, keepdim=True) if mode == "batch" else logits)
             gates.append(net._answers(dial, images))

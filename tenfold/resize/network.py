@@ -116,7 +116,7 @@ class ResizableNet(nn.Module):
         whole = not self.training and bool((scales >= 1).all())
         threshold = 0.0 if self.training else self._thresholds(scales, mode)
         with self._asking(None if whole else scales, threshold, mode, soft) as dial:
-            logits = self.network(images)
+            logits = self._run(images)
             return logits, self._answers(dial, images)
 
     def _answers(self, dial: Dial, images: Tensor) -> Tensor:
@@ -153,7 +153,18 @@ class ResizableNet(nn.Module):
         if not self.training and self.statistics.in_use:
             self.statistics.select(len(POINTS) - 1)
         with self._asking(None, 0.0, "sample", None):
+            return self._run(images)
+
+    def _run(self, images: Tensor) -> Tensor:
+        """The wrapped network, with one sentence for the commonest mistake."""
+        try:
             return self.network(images)
+        except RuntimeError as error:
+            first = next((module for module in self.network.modules() if isinstance(module, nn.Conv2d)), None)
+            if first is not None and images.shape[1] != first.in_channels:
+                allowed = f"{type(self.network).__name__} takes {first.in_channels}"
+                raise UsageError(f"images have {images.shape[1]} channels, but {allowed}") from error
+            raise
 
     def train(self, mode: bool = True) -> ResizableNet:
         """As of any module; training changes the norms' statistics, so a calibrated dial wants `calibrate` again after it."""
@@ -177,7 +188,7 @@ class ResizableNet(nn.Module):
         try:
             with self._evaluating():
                 with self._asking(None, 0.0, "sample", None):
-                    total = executed_macs(self.network, images[:1])
+                    total = executed_macs(self._run, images[:1])
                 residuals = []
                 for index, block in enumerate(self.blocks):
                     with torch.no_grad():
@@ -252,7 +263,10 @@ class ResizableNet(nn.Module):
             raise UsageError(f"mode is {mode!r}, but must be one of {', '.join(MODES)}")
         if images.dim() != 4:
             raise UsageError(f"images have shape {tuple(images.shape)}, but must be (N, C, H, W)")
-        scales = torch.as_tensor(scale, dtype=torch.float32, device=images.device)
+        try:
+            scales = torch.as_tensor(scale, dtype=torch.float32, device=images.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"scale is {scale!r}, but must be one number or one for each picture") from error
         if scales.shape not in ((), (len(images),)):
             raise UsageError(
                 f"scale has shape {tuple(scales.shape)}, but must be one number or one for each of {len(images)} pictures"

@@ -390,3 +390,15 @@ def test_nothing_is_calibrated_or_frozen_without_pictures(shared: ResizableNet) 
         shared.calibrate(pictures(0))
     with pytest.raises(UsageError, match="freeze was given 0 pictures"):
         shared.freeze(0.5, pictures(0))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_wrong_channel_count_is_named(shared: ResizableNet, training: bool) -> None:
+    net = copy.deepcopy(shared).train(training)
+    with pytest.raises(UsageError, match=r"^images have 1 channels, but ResNet takes 3$"):
+        net(torch.zeros(2, 1, 32, 32), 0.5)
+
+
+def test_a_scale_that_is_no_number_is_refused(shared: ResizableNet) -> None:
+    with pytest.raises(UsageError, match=r"^scale is 'a', but must be one number"):
+        shared(pictures(2), "a")  # type: ignore[arg-type]
