@@ -25,7 +25,9 @@ def tenfold(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
 
 def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start `tenfold ARGUMENTS` and come back at once."""
-    command = [sys.executable, "-m", "tenfold", *map(str, arguments)]
+    # a shell starts background jobs with Ctrl-C ignored, and children inherit that: tests in such a job want it back
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import tenfold.__main__ as t; t.console()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
