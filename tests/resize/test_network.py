@@ -190,7 +190,7 @@ def test_a_pass_leaves_nothing_behind(shared: ResizableNet) -> None:
     assert dial.scale is None
     assert not dial.gates
     assert not dial.logits
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UsageError):
         shared(pictures(2, channels=4), 0.5)
     assert dial.scale is None
 
