@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..core.demo import Output, Rows
@@ -62,11 +63,9 @@ class ResizeDemo:
                 )
                 rows.append((str(file), name, *cells))
                 captions.append(f"{name} {probabilities[index]:.0%}, cost {found.cost[index]:.2f}")
-            seen += list(as_rgb(pictures))
+            seen.append(as_rgb(pictures))
         columns = ("picture", "class", "probability", "cost", "blocks", "whole network")
-        sheet = picture_grid(
-            torch.stack([torch.from_numpy(one) for one in seen]).numpy(), captions, columns=min(6, len(seen))
-        )
+        sheet = picture_grid(np.concatenate(seen), captions, columns=min(6, len(files)))
         return {"predictions": Rows(columns, tuple(rows)), "sheet": sheet}
 
     @property

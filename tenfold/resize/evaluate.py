@@ -19,7 +19,7 @@ from ..core.errors import UsageError
 from ..core.metrics import Accuracy
 from ..core.run import Run
 from .config import Config, EvalOptions
-from .freeze import block_usage, choose_blocks
+from .freeze import block_usage, choose_blocks, freeze_blocks
 from .gate import Mode
 from .network import ResizableNet
 from .stages import Stage, build_network, build_resizable
@@ -78,7 +78,7 @@ class Evaluator:
         """A resizable network frozen at one scale by the pictures `deciding` (N, C, H, W)."""
         deciding = deciding.to(self.fabric.device)
         keep = choose_blocks(block_usage(network, deciding, scale), network, scale)
-        return self.plain(network.freeze(scale, deciding), network.cost_of(keep), batch_size=batch_size)
+        return self.plain(freeze_blocks(network, keep, deciding), network.cost_of(keep), batch_size=batch_size)
 
 
 def evaluate_given(evaluator: Evaluator) -> dict[str, float]:

@@ -57,6 +57,13 @@ def freeze(
     if not len(images):
         raise UsageError("freeze was given 0 pictures, but needs at least 1 to see which blocks they use")
     keep = choose_blocks(block_usage(net, images, scale, batch_size=batch_size), net, scale)
+    return freeze_blocks(net, keep, images, batch_size=batch_size, refresh=refresh)
+
+
+def freeze_blocks(
+    net: ResizableNet, keep: list[bool], images: Tensor, *, batch_size: int = 64, refresh: bool | None = None
+) -> nn.Module:
+    """`freeze` once it is known which blocks to keep (L entries)."""
     small = keep_blocks(net, keep)
     if net.calibrated and not all(keep) if refresh is None else refresh:
         estimate_statistics(small, small, images.split(batch_size))

@@ -184,7 +184,7 @@ class GatedBlock(nn.Module):
         if kept == size:
             return self.block(x)
         if kept == 0:
-            return x if self.idle_exit else self._shortcut(x)
+            return x if self.idle_exit else _shortcut_only(self.split.entry, self.split.exit, x)
         assert isinstance(keep, Tensor)
         shortcut, *carried = self.split.entry(x)
         if kept > GATHER_BELOW * size:
@@ -213,11 +213,6 @@ class GatedBlock(nn.Module):
         dial.gates[self.index] = each
         return each
 
-    def _shortcut(self, x: Tensor) -> Tensor:
-        shortcut = self.split.entry(x)[0]
-        # an in-place activation behind it would change what others still read
-        return self.split.exit(shortcut.clone() if shortcut is x else shortcut)
-
 
 class ShortcutOnly(nn.Module):
     """A residual block without its residual branch, (N, C, H, W) -> exit(shortcut)."""
@@ -228,9 +223,7 @@ class ShortcutOnly(nn.Module):
         self.exit = split.exit
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.entry(x)[0]
-        # an in-place activation behind it would change what others still read
-        return self.exit(shortcut.clone() if shortcut is x else shortcut)
+        return _shortcut_only(self.entry, self.exit, x)
 
 
 def make_gated_block(block: nn.Module, settings: GateSettings, dial: Dial, index: int) -> GatedBlock:
@@ -249,6 +242,12 @@ def _split_in_mode(block: nn.Module, training: bool) -> Split:
         block.training = before
     assert split is not None, "only residual blocks are gated"
     return split
+
+
+def _shortcut_only(entry: nn.Module, exit_: nn.Module, x: Tensor) -> Tensor:
+    shortcut = entry(x)[0]
+    # an in-place activation behind it would change what others still read
+    return exit_(shortcut.clone() if shortcut is x else shortcut)
 
 
 def _like(gates: Tensor, features: Tensor) -> Tensor:

@@ -41,9 +41,8 @@ class StatisticsBank(nn.Module):
     @property
     def in_use(self) -> bool:
         if self._ready is None:
-            self._ready = bool(
-                self.ready
-            )  # asked at every pass: on a GPU the buffer itself would cost a wait each time
+            # asked at every pass: on a GPU the buffer itself would cost a wait each time
+            self._ready = bool(self.ready)
         return self._ready
 
     def select(self, point: int) -> None:
