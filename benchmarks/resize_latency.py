@@ -77,8 +77,8 @@ def candidates(net: ResizableNet, pictures: Tensor, scale: float) -> list[tuple[
 
 @torch.no_grad()
 def time_ratio(one: Callable[[], object], other: Callable[[], object], rounds: int) -> float:
-    """The median over rounds of (time of `one`) / (time of `other`), each timed for at least 20 ms a round, in turns."""
-    repeats = max(1, round(0.02 / max(_time(other, 1), 1e-6)))
+    """The median over rounds of (time of `one`) / (time of `other`), each timed for at least 0.1 s a round, in turns."""
+    repeats = max(1, round(0.1 / max(_time(other, 1), 1e-6)))
     _time(one, repeats)
     return statistics.median(_time(one, repeats) / _time(other, repeats) for _ in range(rounds))
 

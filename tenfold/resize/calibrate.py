@@ -22,7 +22,7 @@ from torch import Tensor
 from ..core.errors import UsageError
 from .gate import Mode
 from .loss import relative_cost
-from .statistics import POINTS, estimate_statistics, nearest_points
+from .statistics import POINTS, estimate_statistics, nearest_point
 
 if TYPE_CHECKING:
     from .network import ResizableNet
@@ -88,7 +88,7 @@ def _deciding(net: ResizableNet, scale: float, threshold: float) -> Callable[[Te
     def forward(images: Tensor) -> None:
         scales = torch.tensor(scale, device=images.device).expand(len(images))
         # the whole network asks its gates too, though they all open: their own norms want statistics like any other
-        with net._asking(scales, threshold if scale < 1 else -torch.inf, "sample", None):
+        with net._asking(scales, threshold if scale < 1 else -torch.inf, "sample"):
             net._run(images)
 
     return forward
@@ -128,10 +128,10 @@ def _ask(
     """The gates' logits (R, L) before the threshold, a row for each decision, and the mean cost they lead to."""
     rows, gates = [], []
     if net.statistics.in_use:
-        net.statistics.select(int(nearest_points(torch.tensor([scale]))))
+        net.statistics.select(nearest_point(scale))
     for images in batches:
         scales = torch.tensor(scale, device=images.device).expand(len(images))
-        with net._asking(scales, threshold, mode, None) as dial:
+        with net._asking(scales, threshold, mode) as dial:
             net._run(images)
             logits = torch.stack([dial.logits[index] for index in range(len(net.blocks))], 1) + threshold
             rows.append(logits.mean(0, keepdim=True) if mode == "batch" else logits)

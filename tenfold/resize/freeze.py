@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from .gate import GatedBlock
-from .statistics import estimate_statistics, nearest_points
+from .statistics import estimate_statistics, nearest_point
 
 if TYPE_CHECKING:
     from .network import ResizableNet
@@ -74,7 +74,7 @@ def keep_blocks(net: ResizableNet, keep: list[bool]) -> nn.Module:
     """A copy of the wrapped network, in `eval` mode, with only the blocks where `keep` (L entries) is true."""
     whole = copy.deepcopy(net).eval()
     if whole.statistics.in_use:
-        whole.statistics.select(int(nearest_points(torch.tensor([net.cost_of(keep)]))))
+        whole.statistics.select(nearest_point(net.cost_of(keep)))
     network = whole.network
     for name, used in zip(net.block_names, keep, strict=True):
         gated = network.get_submodule(name)

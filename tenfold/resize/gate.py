@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import GateSettings
+from .ready import ReadyGate
 from .residual import Split, input_channels, is_tensor_batch, split_block
 
 Mode = Literal["sample", "batch"]
@@ -27,8 +29,8 @@ class Dial:
     """(N,) requested cost; None opens every block without asking its gate"""
     threshold: Tensor | float = 0.0
     """(N,) or a number: a gate opens where its logit exceeds it"""
-    biases: list[float] | None = None
-    """(L,) what each gate adds to its features' logit, threshold included, where all pictures have one scale"""
+    ready: Sequence[ReadyGate | None] | None = None
+    """(L,) the gates folded for the one scale and threshold of all pictures, in `eval`; None where a gate cannot be"""
     mode: Mode = "sample"
     soft: Tensor | None = None
     """(L,) bool, in training: which gates answer with a sigmoid instead of a step"""
@@ -38,7 +40,9 @@ class Dial:
     gates: dict[int, Tensor | bool] = field(default_factory=dict)
     """each gate's answer by its index: (N,), or one for all pictures"""
     logits: dict[int, Tensor] = field(default_factory=dict)
-    """(N,) of each gate by its index, threshold included"""
+    """(N,) or (N, 1) of each gate by its index, threshold included"""
+    pooled: tuple[Tensor, Tensor] | None = None
+    """input and mean features of the last block, where it was skipped and handed that same tensor on"""
 
 
 class Gate(nn.Module):
@@ -85,12 +89,7 @@ class Gate(nn.Module):
         """The part that does not: of the shape of `scale`."""
         if self.form == "concat":
             return self.offset.expand_as(scale)
-        return scale_logit(self.slope, self.offset, scale)
-
-
-def scale_logit(slope: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
-    """softplus(slope) (scale - 1) + offset, broadcast: rises with the scale, and is the offset at 1."""
-    return F.softplus(slope) * (scale - 1) + offset
+        return F.softplus(self.slope) * (scale - 1) + self.offset
 
 
 class RandomGate(nn.Module):
@@ -181,10 +180,13 @@ class GatedBlock(nn.Module):
         size = len(x)
         keep = self._decide(x)
         kept = size * keep if isinstance(keep, bool) else int(keep.sum())
+        if kept == 0 and self.idle_exit:
+            return x
+        self.dial.pooled = None
         if kept == size:
             return self.block(x)
         if kept == 0:
-            return x if self.idle_exit else _shortcut_only(self.split.entry, self.split.exit, x)
+            return _shortcut_only(self.split.entry, self.split.exit, x)
         assert isinstance(keep, Tensor)
         shortcut, *carried = self.split.entry(x)
         if kept > GATHER_BELOW * size:
@@ -197,21 +199,26 @@ class GatedBlock(nn.Module):
     def _decide(self, x: Tensor) -> bool | Tensor:
         """Whether to keep the block: one answer for all pictures, or one for each (N,). Notes it on the dial."""
         dial = self.dial
-        assert dial.scale is not None
-        features = self.gate.feature_logit(x, dial.scale)
-        if dial.biases is None:
-            logits = features + self.gate.bias(dial.scale) - dial.threshold
-        else:
-            logits = features + dial.biases[self.index]
+        ready = dial.ready[self.index] if dial.ready is not None else None
+        logits = self.gate(x, dial.scale) - dial.threshold if ready is None else ready.logits(self._pooled(x))
         dial.logits[self.index] = logits
-        together = dial.mode == "batch" and len(x) > 1
-        if together or len(x) == 1:
-            keep = float((logits.mean() if together else logits).detach()) > 0
-            dial.gates[self.index] = keep
-            return keep
-        each = logits > 0
-        dial.gates[self.index] = each
-        return each
+        keep: bool | Tensor
+        if len(logits) == 1:
+            keep = logits.item() > 0
+        elif dial.mode == "batch" and len(logits):
+            keep = logits.mean().item() > 0
+        else:
+            keep = logits.flatten() > 0
+        dial.gates[self.index] = keep
+        return keep
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """Mean features (N, C) of the input; what the block before took serves again where that block was skipped."""
+        pooled = self.dial.pooled
+        # by idle_exit alone it is sure that the blocks are neighbours: elsewhere the tensor may have been written to
+        if pooled is None or pooled[0] is not x or not self.idle_exit:
+            self.dial.pooled = pooled = (x, x.mean(dim=tuple(range(2, x.dim()))))
+        return pooled[1]
 
 
 class ShortcutOnly(nn.Module):

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from ..core.cost import executed_macs
 from ..core.errors import UsageError
 from .config import GateSettings
-from .gate import Dial, Gate, GatedBlock, Mode, make_gated_block, scale_logit
+from .gate import Dial, Gate, GatedBlock, Mode, make_gated_block
 from .loss import relative_cost
+from .ready import ReadyGate, ReadyGates, make_ready
 from .residual import residual_blocks
-from .statistics import POINTS, StatisticsBank, nearest_points
+from .statistics import POINTS, StatisticsBank, nearest_point, nearest_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +69,7 @@ class ResizableNet(nn.Module):
             self.blocks += (gated,)
         self.block_names = tuple(blocks)
         self.statistics = StatisticsBank(network)
+        self._ready = ReadyGates()
         _mark_idle_exits(network)
         count = len(blocks)
         self.register_buffer(
@@ -100,24 +102,47 @@ class ResizableNet(nn.Module):
             soft: (L,) bool, in training: gates that answer with their sigmoid. Drawn with `soft_probability` when not given.
         """
         mode = mode or self.mode
-        scales = self._check(images, scale, mode)
+        scales, same = self._check(images, scale, mode)
         if self.block_costs.isnan().any():
             self.measure(images)
-        if self.training and soft is None:
-            soft = torch.rand(len(self.blocks)) < self.soft_probability
-        if self.training or not self.statistics.in_use:
-            logits, gates = self._pass(images, scales, mode, soft)
+        if self.training:
+            soft = torch.rand(len(self.blocks)) < self.soft_probability if soft is None else soft
+            logits, gates = self._pass(images, scales, 0.0, mode, soft=soft)
+        elif same is not None:
+            logits, gates = self._pass_at(images, scales, same, mode)
         else:
             logits, gates = self._pass_by_point(images, scales, mode)
         return Outputs(logits, gates, relative_cost(gates, self.block_costs, self.fixed_cost))
 
-    def _pass(self, images: Tensor, scales: Tensor, mode: Mode, soft: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits and gates of pictures that share their normalisation statistics."""
-        whole = not self.training and bool((scales >= 1).all())
-        threshold = 0.0 if self.training else self._thresholds(scales, mode)
-        with self._asking(None if whole else scales, threshold, mode, soft) as dial:
+    def _pass(
+        self,
+        images: Tensor,
+        scales: Tensor | None,
+        threshold: Tensor | float,
+        mode: Mode,
+        *,
+        soft: Tensor | None = None,
+        ready: Sequence[ReadyGate | None] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and gates of one pass through the network."""
+        with self._asking(scales, threshold, mode, soft=soft, ready=ready) as dial:
             logits = self._run(images)
             return logits, self._answers(dial, images)
+
+    def _pass_at(self, images: Tensor, scales: Tensor, scale: float, mode: Mode) -> tuple[Tensor, Tensor]:
+        """All pictures at one scale, in `eval`."""
+        if self.statistics.in_use:
+            self.statistics.select(nearest_point(scale))
+        if scale >= 1:
+            return self._pass(images, None, 0.0, mode)
+
+        def make() -> tuple[float, list[ReadyGate | None]]:
+            threshold = float(self._thresholds(self.dial_thresholds.new_full((1,), scale), mode))
+            gates = [block.gate for block in self.blocks]
+            return threshold, [make_ready(gate, scale, threshold) if isinstance(gate, Gate) else None for gate in gates]
+
+        threshold, ready = self._ready.get((scale, mode), self._gate_tensors, make)
+        return self._pass(images, scales, threshold, mode, ready=ready)
 
     def _answers(self, dial: Dial, images: Tensor) -> Tensor:
         """The gates of a pass, (N, L) float32."""
@@ -134,17 +159,16 @@ class ResizableNet(nn.Module):
         return torch.stack(each, 1).float()
 
     def _pass_by_point(self, images: Tensor, scales: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-        """The same with the bank's statistics: pictures of different points pass one group after another."""
-        points = nearest_points(scales)
-        groups = points.unique().tolist() or [len(POINTS) - 1]
-        if len(groups) == 1:
-            self.statistics.select(groups[0])
-            return self._pass(images, scales, mode)
+        """Each picture at its own scale: groups that share their normalisation statistics pass one after another."""
+        points = nearest_points(scales) if self.statistics.in_use else torch.zeros_like(scales, dtype=torch.long)
         rows, parts = [], []
-        for point in groups:
-            self.statistics.select(point)
+        for point in points.unique().tolist() or [0]:
+            if self.statistics.in_use:
+                self.statistics.select(point)
             rows.append((points == point).nonzero()[:, 0])
-            parts.append(self._pass(images[rows[-1]], scales[rows[-1]], mode))
+            some = scales[rows[-1]]
+            asked = None if bool((some >= 1).all()) else some
+            parts.append(self._pass(images[rows[-1]], asked, self._thresholds(some, mode), mode))
         back = torch.cat(rows).argsort()
         return torch.cat([logits for logits, _ in parts])[back], torch.cat([gates for _, gates in parts])[back]
 
@@ -152,7 +176,7 @@ class ResizableNet(nn.Module):
         """Logits (N, classes) of the whole network with every block open and no gate asked, in either mode."""
         if not self.training and self.statistics.in_use:
             self.statistics.select(len(POINTS) - 1)
-        with self._asking(None, 0.0, "sample", None):
+        with self._asking(None, 0.0, "sample"):
             return self._run(images)
 
     def _run(self, images: Tensor) -> Tensor:
@@ -170,7 +194,16 @@ class ResizableNet(nn.Module):
         """As of any module; training changes the norms' statistics, so a calibrated dial wants `calibrate` again after it."""
         if mode:
             self.statistics.forget()
+            self._ready.forget()
         return super().train(mode)
+
+    def _apply(self, *arguments: Any, **options: Any) -> ResizableNet:
+        self._ready.forget()
+        return super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self._ready.forget()
+        super()._load_from_state_dict(*arguments, **options)
 
     def measure(self, images: Tensor) -> None:
         """Measure each block's multiply-accumulates for pictures of this size; the first pass does it by itself.
@@ -187,7 +220,7 @@ class ResizableNet(nn.Module):
         ]
         try:
             with self._evaluating():
-                with self._asking(None, 0.0, "sample", None):
+                with self._asking(None, 0.0, "sample"):
                     total = executed_macs(self._run, images[:1])
                 residuals = []
                 for index, block in enumerate(self.blocks):
@@ -258,7 +291,8 @@ class ResizableNet(nn.Module):
         between = torch.lerp(table[low], table[low + 1], position - low)
         return between.masked_fill(scales >= 1, -torch.inf)
 
-    def _check(self, images: Tensor, scale: float | Tensor, mode: str) -> Tensor:
+    def _check(self, images: Tensor, scale: float | Tensor, mode: str) -> tuple[Tensor, float | None]:
+        """The scales (N,), and the one number where all pictures have the same."""
         if mode not in MODES:
             raise UsageError(f"mode is {mode!r}, but must be one of {', '.join(MODES)}")
         if images.dim() != 4:
@@ -271,24 +305,19 @@ class ResizableNet(nn.Module):
             raise UsageError(
                 f"scale has shape {tuple(scales.shape)}, but must be one number or one for each of {len(images)} pictures"
             )
-        outside = scales[~((scales > 0) & (scales <= 1))]
-        if outside.numel():
-            raise UsageError(f"scale is {float(outside.flatten()[0]):g}, but must be above 0 and at most 1")
-        return scales.expand(len(images))
+        same = float(scales) if scales.dim() == 0 else None
+        outside = [same] if same is not None else scales[~((scales > 0) & (scales <= 1))].tolist()
+        if outside and not 0 < outside[0] <= 1:
+            raise UsageError(f"scale is {outside[0]:g}, but must be above 0 and at most 1")
+        return scales.expand(len(images)), same
 
-    def _biases(self, scales: Tensor, threshold: Tensor | float) -> list[float] | None:
-        """One number for each gate where all pictures have one scale: a few operations a pass instead of a few a gate."""
-        if self.training or self.settings.form == "random" or not len(scales) or scales.stride() != (0,):
-            return None
-        with torch.no_grad():
-            biases = torch.stack([block.gate.offset for block in self.blocks if isinstance(block.gate, Gate)])
-            if self.settings.form != "concat":
-                biases = scale_logit(
-                    torch.stack([block.gate.slope for block in self.blocks if isinstance(block.gate, Gate)]),
-                    biases,
-                    scales[0],
-                )
-            return (biases - (threshold[0] if isinstance(threshold, Tensor) else threshold)).tolist()
+    def _gate_tensors(self) -> list[Tensor]:
+        """All that a decision follows from, but for the picture and the scale."""
+        gates = [block.gate for block in self.blocks]
+        own = [tensor for gate in gates for tensor in gate.parameters()]
+        # a bank in use rewrites the norms' statistics from scale to scale, with the same ones for the same scale
+        running = self.statistics.buffers() if self.statistics.in_use else (b for gate in gates for b in gate.buffers())
+        return [*own, *running, self.dial_thresholds]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -305,17 +334,23 @@ class ResizableNet(nn.Module):
 
     @contextmanager
     def _asking(
-        self, scale: Tensor | None, threshold: Tensor | float, mode: Mode, soft: Tensor | None
+        self,
+        scale: Tensor | None,
+        threshold: Tensor | float,
+        mode: Mode,
+        *,
+        soft: Tensor | None = None,
+        ready: Sequence[ReadyGate | None] | None = None,
     ) -> Iterator[Dial]:
         dial = self._dial
-        dial.scale, dial.threshold, dial.mode, dial.soft = scale, threshold, mode, soft
-        dial.lowest_cost = self.fixed_cost / (self.fixed_cost + self.block_costs.sum())
-        dial.biases = None if scale is None else self._biases(scale, threshold)
-        dial.gates, dial.logits = {}, {}
+        dial.scale, dial.threshold, dial.mode, dial.soft, dial.ready = scale, threshold, mode, soft, ready
+        if self.settings.form == "random":
+            dial.lowest_cost = self.fixed_cost / (self.fixed_cost + self.block_costs.sum())
         try:
             yield dial
         finally:  # nothing of the pass stays behind: it would keep the graph and its memory alive
-            dial.scale, dial.threshold, dial.biases, dial.soft, dial.gates, dial.logits = None, 0.0, None, None, {}, {}
+            dial.scale, dial.threshold, dial.soft, dial.ready, dial.pooled = None, 0.0, None, None, None
+            dial.gates, dial.logits = {}, {}
 
 
 DIAL_POINTS = 21
