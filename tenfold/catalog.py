@@ -28,6 +28,11 @@ class Method:
 
 METHODS = (
     Method(
+        "distill",
+        "any teacher into any student, feature distillation before the ReLU",
+        "arXiv:1904.01866 Comprehensive Overhaul",
+    ),
+    Method(
         "resize", "one residual network with a cost dial at run time, compute really skipped", "arXiv:1901.04687 URNet"
     ),
 )

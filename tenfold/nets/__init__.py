@@ -1,8 +1,24 @@
-"""Backbones that two or more methods share: residual networks for small and for large pictures."""
+"""Backbones that two or more methods share: residual, pyramidal, plain and depthwise networks, and their names."""
 
 from __future__ import annotations
 
+from .mobilenet import MobileNetV1, MobileNetV2
+from .pyramid import PyramidBlock, PyramidBottleneck, PyramidNet
 from .resnet import BasicBlock, Bottleneck, PreActivationBlock, ResNet
+from .vgg import VGG
 from .zoo import NETS, build_net
 
-__all__ = ["NETS", "BasicBlock", "Bottleneck", "PreActivationBlock", "ResNet", "build_net"]
+__all__ = [
+    "NETS",
+    "VGG",
+    "BasicBlock",
+    "Bottleneck",
+    "MobileNetV1",
+    "MobileNetV2",
+    "PreActivationBlock",
+    "PyramidBlock",
+    "PyramidBottleneck",
+    "PyramidNet",
+    "ResNet",
+    "build_net",
+]

@@ -14,11 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Shortcut = Literal["pad", "projection"]
+Stem = Literal["small", "half", "imagenet"]
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """A 3x3 convolution that keeps the resolution but for its stride; no bias, a norm follows."""
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+
+
+def initialise_convolutions(network: nn.Module) -> None:
+    """Draw the weights of all convolutions anew, as suits ReLUs (He et al., arXiv:1502.01852), by their fan-out."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class PadShortcut(nn.Module):
@@ -138,7 +146,7 @@ class ResNet(nn.Module):
         classes: int,
         channels: int = 3,
         width: int = 16,
-        stem: Literal["small", "half", "imagenet"] = "small",
+        stem: Stem = "small",
         stem_width: int | None = None,
         shortcut: Shortcut = "projection",
     ) -> None:
@@ -163,12 +171,7 @@ class ResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
         self.final = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True)) if pre_activation else nn.Identity()
         self.fc = nn.Linear(inputs, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))

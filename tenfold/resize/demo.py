@@ -10,12 +10,11 @@ import torch
 
 from ..core.demo import Output, Rows
 from ..core.figures import picture_grid
-from ..core.pictures import find_pictures, open_picture, to_input
+from ..core.pictures import as_rgb, find_pictures, open_picture, to_input
+from ..core.task import Task
 from .config import DemoOptions
 from .evaluate import load_run
 from .network import ResizableNet
-from .pictures import as_rgb
-from .task import Task
 
 BATCH = 64
 

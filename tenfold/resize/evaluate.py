@@ -18,12 +18,12 @@ from ..core.device import total
 from ..core.errors import UsageError
 from ..core.metrics import Accuracy
 from ..core.run import Run
+from ..core.task import Task
 from .config import Config, EvalOptions
 from .freeze import block_usage, choose_blocks, freeze_blocks
 from .gate import Mode
 from .network import ResizableNet
-from .stages import Stage, build_network, build_resizable
-from .task import Task, calibration_images
+from .stages import Stage, build_network, build_resizable, calibration_images
 
 CURVE = (0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
 """The scales of the accuracy-cost curve, beside those the baselines are compared at."""

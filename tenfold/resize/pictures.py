@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from io import BytesIO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.figures import picture_grid, save_png, trade_off_figure
+from ..core.pictures import as_rgb
 from ..core.run import Run
 from .evaluate import CURVE, Evaluator
 from .freeze import block_usage
@@ -70,8 +69,3 @@ def usage_figure(usage: Tensor) -> bytes:
     data = BytesIO()
     figure.savefig(data, format="png")
     return data.getvalue()
-
-
-def as_rgb(pictures: Tensor) -> NDArray[np.uint8]:
-    """uint8 (N, C, H, W) with 1 or 3 channels as uint8 (N, H, W, 3)."""
-    return pictures.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu().numpy()

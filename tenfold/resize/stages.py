@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..core.batches import derive_seed
 from ..core.checkpoint import load_weights
-from ..nets import ResNet, build_net
+from ..core.data import ImageSet
+from ..core.task import Task
+from ..nets import build_net
 from ..nets.zoo import stage_blocks
 from .config import Config
 from .network import ResizableNet, make_resizable
-from .task import Task
 
 
-def build_network(config: Config, task: Task, blocks: tuple[int, ...] | None = None) -> ResNet:
+def build_network(config: Config, task: Task, blocks: tuple[int, ...] | None = None) -> nn.Module:
     """The ungated network of the settings, from the seed, or from `net.weights` where that is given.
 
     Args:
@@ -98,3 +99,10 @@ def stages(config: Config, task: Task) -> Iterator[Stage]:
     if "random" in config.baselines:
         yield Stage("random", build_resizable(config, task, random=True))
     yield Stage("resizable", build_resizable(config, task))
+
+
+def calibration_images(config: Config, task: Task, images: ImageSet) -> Tensor:
+    """The first `config.calibration` of the training images in an order of the seed's, normalised: (N, C, H, W)."""
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, "calibration"))
+    rows = torch.randperm(len(images), generator=generator)[: max(config.calibration, 1)]
+    return task.normalized(images.fetch(rows)[0], channels_last=config.compute.channels_last)

@@ -5,7 +5,6 @@ Every random number follows from (seed, step): a run that was killed and resumed
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,13 +14,14 @@ from ..core.augment import augment
 from ..core.batches import Batch, TrainBatches, derive_seed
 from ..core.data import ImageSet, load_images
 from ..core.device import sync_batch_norms, total
+from ..core.schedule import learning_rate
+from ..core.task import Task
 from .config import Config, TrainSettings
 from .evaluate import Evaluator, evaluate_given, evaluate_stage
 from .network import ResizableNet
 from .objective import ClassificationObjective, Losses, ResizableObjective
 from .pictures import draw_pictures
-from .stages import Stage, stages
-from .task import Task, calibration_images
+from .stages import Stage, calibration_images, stages
 
 if TYPE_CHECKING:
     from ..core.run import Run
@@ -35,7 +35,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     """
     images = load_images(config.data, "train")
     held_out = load_images(config.data, "validation" if config.data.holdout else "test")
-    task = Task.of(config, images)
+    task = Task.of(config.data, images)
     evaluator = Evaluator(config, task, held_out, run.fabric)
     deciding = calibration_images(config, task, images)
     state = run.restore() or {"done": [], "metrics": {}, "progress": None}
@@ -77,7 +77,7 @@ def fit(stage: Stage, config: Config, run: Run, images: ImageSet, task: Task, st
         for epoch in range(step // batches.steps_per_epoch, settings.epochs):
             for batch in batches.epoch(epoch, start=step % batches.steps_per_epoch):
                 share = step / steps
-                rate = learning_rate(settings, share)
+                rate = learning_rate(settings.learning_rate, settings.schedule, share)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["factor"]
                 torch.manual_seed(batch.seed)  # for what a network draws itself, such as dropout
@@ -95,15 +95,6 @@ def fit(stage: Stage, config: Config, run: Run, images: ImageSet, task: Task, st
             sums = _log_epoch(run, stage.name, step, sums, rate)
             run.save(state | {"progress": _progress(step, sums, network, optimizer)})
     return network.eval()
-
-
-def learning_rate(settings: TrainSettings, share: float) -> float:
-    """The learning rate when `share` in [0, 1) of the training is done."""
-    if settings.schedule == "steps":
-        return settings.learning_rate * 0.1 ** ((share >= 0.5) + (share >= 0.75))
-    if share < 0.1:
-        return settings.learning_rate * (share + 0.01) / 0.11
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (share - 0.1) / 0.9))
 
 
 def soft_probability(config: Config, share: float) -> float | None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from tenfold import commands
 from tenfold.core.config import DataConfig
 from tenfold.core.run import Run
 from tenfold.resize.config import Config, GateSettings, NetSettings, TrainSettings
-from tenfold.resize.train import learning_rate, soft_probability
+from tenfold.resize.train import soft_probability
 
 pytest_plugins = ["tests.trained"]
 
@@ -51,24 +50,6 @@ def test_the_same_seed_gives_the_same_metrics_and_another_does_not(tmp_path: Pat
     first, again = final(TINY, tmp_path), final(TINY, tmp_path)
     assert first == again
     assert final(replace(TINY, seed=1), tmp_path) != first
-
-
-def test_steps_divide_the_rate_by_ten_at_one_half_and_three_quarters() -> None:
-    settings = TrainSettings(schedule="steps", learning_rate=0.2)
-    for share, rate in ((0.0, 0.2), (0.49, 0.2), (0.5, 0.02), (0.74, 0.02), (0.75, 0.002), (0.99, 0.002)):
-        assert learning_rate(settings, share) == pytest.approx(rate)
-
-
-def test_cosine_warms_up_and_falls_to_nothing() -> None:
-    settings = TrainSettings(schedule="cosine", learning_rate=0.2)
-    assert 0 < learning_rate(settings, 0.0) < 0.03
-    assert learning_rate(settings, 0.1) == pytest.approx(0.2)
-    assert learning_rate(settings, 0.55) == pytest.approx(0.1)
-    assert learning_rate(settings, 0.4) == pytest.approx(0.1 * (1 + math.cos(math.pi / 3)))
-    assert learning_rate(settings, 0.9999) == pytest.approx(0.0, abs=1e-6)
-    rates = [learning_rate(settings, share / 100) for share in range(100)]
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tenfold.core.cost import executed_macs
+from tenfold.core.task import Task
 from tenfold.nets import build_net
 from tenfold.resize import Config, GateSettings, ResizableNet
 from tenfold.resize.config import NetSettings, TrainSettings
 from tenfold.resize.stages import build_resizable, shallower, stages
-from tenfold.resize.task import Task
 
 TASK = Task((1, 16, 16), ("a", "b", "c"), (0.5,), (0.25,))
 CONFIG = Config(net=NetSettings(name="resnet-20", width=8), train=TrainSettings(epochs=1))

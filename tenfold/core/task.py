@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.batches import derive_seed
-from ..core.data import ImageSet, normalize
-from .config import Config
+from .config import DataConfig
+from .data import ImageSet, normalize
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,8 +29,9 @@ class Task:
     """of each channel, for values in [0, 1]"""
 
     @classmethod
-    def of(cls, config: Config, images: ImageSet) -> Task:
-        own = config.data.normalize == "own"
+    def of(cls, config: DataConfig, images: ImageSet) -> Task:
+        """What pictures of this set are, normalised as the settings say."""
+        own = config.normalize == "own"
         mean, std = (images.mean, images.std) if own else (IMAGENET_MEAN, IMAGENET_STD)
         return cls(images.shape, images.classes, mean, std)
 
@@ -46,10 +46,3 @@ class Task:
         """uint8 (N, C, H, W) in [0, 255] as the float32 that the networks read."""
         result = normalize(pictures, self.mean, self.std)
         return result.to(memory_format=torch.channels_last) if channels_last else result
-
-
-def calibration_images(config: Config, task: Task, images: ImageSet) -> Tensor:
-    """The first `config.calibration` of the training images in an order of the seed's, normalised: (N, C, H, W)."""
-    generator = torch.Generator().manual_seed(derive_seed(config.seed, "calibration"))
-    rows = torch.randperm(len(images), generator=generator)[: max(config.calibration, 1)]
-    return task.normalized(images.fetch(rows)[0], channels_last=config.compute.channels_last)
