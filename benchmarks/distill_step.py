@@ -2,7 +2,9 @@
 
     python benchmarks/distill_step.py [--teacher wrn-28-4 --student wrn-16-2 --size 32 --batch 128] [--device cpu]
 
-    parts       one student step (forward, cross-entropy, backward) and one teacher forward, nothing else
+    student     one step of the student alone (forward, cross-entropy, backward)
+    teacher     one forward pass of the teacher, normalising by the batch
+    parts       both; the memory is the sum of both
     distiller   one step with `FeatureDistiller`
     formula     the same step with the loss written as in the paper, term by term
 
@@ -54,20 +56,23 @@ def main() -> None:
     distiller = FeatureDistiller(teacher.eval(), student, example=images[:2]).to(memory_format=order).train()
     distiller.balance.steps = 1  # the measurement of the gradients, once in 50 steps, is timed apart
     steps = {
-        "parts": lambda: parts(teacher, student, images, labels),
+        "student": lambda: learn(student, images, labels),
+        "teacher": lambda: teach(teacher, images),
         "distiller": lambda: distill(distiller, images, labels),
         "formula": lambda: formula(distiller, images, labels),
         "measuring": lambda: measuring(distiller, images, labels),
     }
     times = timed(steps, options.rounds)
     peaks = {name: peak_bytes(step, distiller) for name, step in steps.items()}
+    times["parts"] = [one + other for one, other in zip(times["student"], times["teacher"], strict=True)]
+    peaks["parts"] = peaks["student"] + peaks["teacher"]
     print(
         f"{options.teacher} into {options.student}, batch {options.batch}, {options.size} x {options.size}, "
         f"{options.device}, {options.threads} threads, channels_last {options.channels_last}, torch {torch.__version__}"
     )
     print("| step | time | over parts | peak memory | over parts |")
     print("|---|---|---|---|---|")
-    for name in steps:
+    for name in ("student", "teacher", "parts", "distiller", "formula", "measuring"):
         ratio = statistics.median(one / base for one, base in zip(times[name], times["parts"], strict=True))
         print(
             f"| {name} | {1000 * statistics.median(times[name]):.1f} ms | {ratio:.3f} "
@@ -75,12 +80,14 @@ def main() -> None:
         )
 
 
-def parts(teacher: nn.Module, student: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """What no distillation can do without: the teacher's forward, then the student's whole step."""
+def learn(student: nn.Module, images: Tensor, labels: Tensor) -> None:
     student.zero_grad(set_to_none=True)
+    F.cross_entropy(student(images), labels).backward()
+
+
+def teach(teacher: nn.Module, images: Tensor) -> None:
     with teaching(teacher, "batch"):
         teacher(images)
-    F.cross_entropy(student(images), labels).backward()
 
 
 def distill(distiller: FeatureDistiller, images: Tensor, labels: Tensor) -> None:

@@ -47,6 +47,6 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         text=True,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    for page in ("index", "install", "runs", "data", "api", "methods/resize"):
+    for page in ("index", "install", "runs", "data", "api", "methods/distill", "methods/resize"):
         assert (tmp_path / "html" / f"{page}.html").is_file()
     assert "make_resizable" in (tmp_path / "html" / "api.html").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 EVERY = 50
 """training steps from one measurement to the next; each costs about two backward passes"""
-TARGET = 3.0
+TARGET = 1.0
 """ratio of the gradients that `auto` keeps to"""
 USUAL = (0.03, 30.0)
 """ratios outside of these are warned of"""

@@ -131,10 +131,12 @@ class FeatureDistiller(nn.Module):
             labels: what `task_loss` takes: class indices (N,), or (N, H, W) for dense prediction.
             options: passed on to the student, such as the scale of a resizable one.
         """
+        # the teacher first: its passing tensors are gone before the student's, which stay for the backward pass, are there
+        targets = self._taught(images)
         with self.reading() as seen:
             outputs = self.student(images, **options)
         task = self.task_loss(outputs, labels)
-        terms = self.distances(seen)
+        terms = self._distances(seen.tensors, targets)
         if self.training and torch.is_grad_enabled():
             self.balance.measure(task, torch.stack(terms).sum(), self.student.parameters())
         terms = [self.balance.alpha * term for term in terms]
@@ -148,26 +150,28 @@ class FeatureDistiller(nn.Module):
             yield seen
 
     def feature_loss(self, seen: Reading) -> Tensor:
-        """alpha / N times the weighted sum of the distances, of a pass that `reading` saw: for losses and loops of your own."""
-        return self.balance.alpha * torch.stack(self.distances(seen)).sum()
+        """alpha / N times the weighted sum of the distances, of a pass that `reading` saw: for losses and loops of your own.
 
-    def distances(self, seen: Reading) -> list[Tensor]:
-        """w_i L_i / N of each position, without alpha. Runs the teacher on what the student was given."""
-        targets = self._taught(*seen.inputs)
-        students = seen.tensors
+        Runs the teacher on what the student was given.
+        """
+        return self.balance.alpha * torch.stack(self._distances(seen.tensors, self._taught(*seen.inputs))).sum()
+
+    def _distances(self, students: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
+        """w_i L_i / N of each position, without alpha. Empties `targets`."""
         terms = []
-        for index, pair in enumerate(self.positions):
-            # one position after another, and nothing of it stays: the teacher's features are as large as the student's own
-            features, target = same_size(students[index], targets.pop(0))
+        # one position after another, the smallest first, and nothing of it stays: a teacher's features can be larger than all
+        # that the student keeps for its backward pass
+        for index in reversed(range(len(self.positions))):
+            features, target = same_size(students[index], targets.pop())
             if self.training:
                 self.margins[index].update(target)
-            connector = self.connectors[index]
-            distance = settled(partial(self._distance, index, target), features, list(connector.parameters()))
-            terms.append(pair.weight * distance / len(features))
-        return terms
+            parameters = list(self.connectors[index].parameters())
+            distance = settled(partial(self._distance, index, target), features, parameters)
+            terms.append(self.positions[index].weight * distance / len(features))
+        return terms[::-1]
 
     def _distance(self, index: int, target: Tensor, features: Tensor) -> Tensor:
-        """L_i of student features (N, C1, H, W) and teacher features (N, C2, H, W), whose memory is used."""
+        """L_i of student features (N, C1, H, W) and teacher features (N, C2, H, W)."""
         learned = self.connectors[index](features)
         if self.form == "plain":
             return plain_l2(learned, target)
