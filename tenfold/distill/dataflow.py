@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ..core.errors import UsageError
+
 RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6}
 SMOOTH = {F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.leaky_relu, F.prelu, F.softplus, torch.prelu}
 CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, torch.conv1d, torch.conv2d, torch.conv3d}
@@ -88,7 +90,8 @@ class Recorder(TorchFunctionMode):
         relu = is_relu(func, args, options)
         result = func(*args, **options)
         if sources:
-            for tensor in _tensors(result):
+            # an assignment to a slice returns nothing: what it makes is the tensor that it writes into
+            for tensor in _tensors(args[0] if func is Tensor.__setitem__ else result):
                 self._note(tensor, func, sources, args, options, self.relus if relu else None)
         # counted whether or not it reads the input, as the taps of a training step count
         self.relus += relu
@@ -144,15 +147,21 @@ class Dataflow:
 def watch(network: nn.Module, *inputs: Tensor) -> Dataflow:
     """Run `network(*inputs)` once, in the mode it is in, and return what happened. Its buffers are left as they were.
 
-    The network must make its result out of `inputs` by torch functions; a compiled network hides them.
+    Raises:
+        UsageError: the network is scripted, which hides what it does, or returns no tensor.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise UsageError(
+            f"{type(network).__name__} is scripted, which hides what it computes; give the network it was scripted from"
+        )
     before = {name: value.clone() for name, value in network.named_buffers() if value is not None}
-    recorder = Recorder(inputs)
     outputs: dict[str, int] = {}
     try:
-        network(*inputs)  # whatever a network does only in its first pass
+        network(*(tensor.clone() for tensor in inputs))  # whatever a network does only in its first pass
+        own = tuple(tensor.clone() for tensor in inputs)  # it may begin by writing into its input
+        recorder = Recorder(own)
         with _owners(network, recorder, outputs), recorder:
-            result = network(*inputs)
+            result = network(*own)
     finally:
         for name, value in network.named_buffers():
             if value is not None and name in before:
@@ -165,12 +174,17 @@ def watch(network: nn.Module, *inputs: Tensor) -> Dataflow:
 
 
 def main_output(result: Any) -> Tensor:
-    """The first tensor in what a network returns; "out" of a mapping, as segmentation networks of torchvision name it."""
-    if isinstance(result, Tensor):
-        return result
-    if isinstance(result, dict):
-        return main_output(result["out"] if "out" in result else next(iter(result.values())))
-    return main_output(next(iter(result)))
+    """The first tensor in what a network returns; "out" of a mapping, as segmentation networks of torchvision name it.
+
+    Raises:
+        UsageError: there is no tensor.
+    """
+    if isinstance(result, dict) and "out" in result:
+        result = result["out"]
+    found = next(_tensors(result), None)
+    if found is None:
+        raise UsageError(f"the network returned {type(result).__name__} without a tensor, but must return one")
+    return found
 
 
 def _bottlenecks(values: Sequence[Value], useful: set[int]) -> Iterator[Value]:

@@ -154,7 +154,10 @@ class FeatureDistiller(nn.Module):
 
         Runs the teacher on what the student was given.
         """
-        return self.balance.alpha * torch.stack(self._distances(seen.tensors, self._taught(*seen.inputs))).sum()
+        return (
+            self.balance.alpha
+            * torch.stack(self._distances(seen.tensors, self._taught(*seen.inputs, **seen.options))).sum()
+        )
 
     def _distances(self, students: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
         """w_i L_i / N of each position, without alpha. Empties `targets`."""
@@ -177,11 +180,11 @@ class FeatureDistiller(nn.Module):
             return plain_l2(learned, target)
         return partial_l2(learned, target, self.margins[index].margin.view(1, -1, 1, 1), overwrite=True)
 
-    def _taught(self, *inputs: Any) -> list[Tensor]:
+    def _taught(self, *inputs: Any, **options: Any) -> list[Tensor]:
         """The teacher's features of the inputs at its positions."""
         positions = [pair.teacher for pair in self.positions]
         with teaching(self.teacher, self.teacher_norm), reading(self.teacher, positions) as taught:
-            self.teacher(*inputs)
+            self.teacher(*inputs, **options)
         return taught.tensors
 
     def _learn_margins(self, example: Tensor) -> None:

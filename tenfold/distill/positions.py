@@ -61,7 +61,7 @@ def find_positions(network: nn.Module, flow: Dataflow) -> tuple[Position, ...]:
             f"{name} is built with {used}, and what lies before a ReLU has no counterpart there; "
             'name positions and take form="plain", which matches them by their plain L2 distance'
         )
-    named = ", ".join(relu_names(flow)) or "none: a compiled or scripted network hides them"
+    named = ", ".join(relu_names(flow)) or "none"
     raise UsageError(f"no stage of {name} ends in a ReLU that all of it flows through; name positions, of {named}")
 
 
@@ -176,9 +176,9 @@ def _position(flow: Dataflow, value: Value, name: str, relu: int | None) -> Posi
     _, channels, height, width = value.shape
     source = value
     if value.is_sum:
-        norms = [flow.values[index] for index in value.sources if index >= 0 and flow.values[index].affine is not None]
-        # where the shortcut has a norm too, the residual branch is the one with more convolutions
-        source = max(norms, key=lambda norm: flow.convolutions(norm.index), default=value)
+        summands = [flow.values[index] for index in value.sources if index >= 0]
+        # the residual branch is the one with more convolutions; a norm of the shortcut says nothing about it
+        source = max(summands, key=lambda summand: flow.convolutions(summand.index), default=value)
     affine = source.affine if source.affine is not None and source.affine[0] is not None else None
     return Position(name, (channels, height, width), relu, "" if relu is not None else name, affine, value.is_sum)
 

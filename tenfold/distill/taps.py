@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..core.errors import UsageError
-from .dataflow import is_relu
+from .dataflow import is_relu, main_output
 from .positions import Position
 
 
@@ -22,6 +22,8 @@ class Reading:
         self._found: dict[str, Tensor] = {}
         self.inputs: tuple[Any, ...] = ()
         """positional arguments that the network was called with"""
+        self.options: dict[str, Any] = {}
+        """arguments by name that it was called with"""
         self.passes = 0
 
     @property
@@ -36,7 +38,7 @@ class Reading:
         missing = [position.name for position in self._positions if position.name not in self._found]
         if missing:
             raise UsageError(
-                f"the network never came to {missing[0]!r}, where it was to be read; a compiled network cannot be read"
+                f"the network never came to {missing[0]!r}, where it was to be read: it did not run as it did in the example"
             )
         found = [self._found[position.name] for position in self._positions]
         for position, tensor in zip(self._positions, found, strict=True):
@@ -48,7 +50,8 @@ class Reading:
         return found
 
     def keep(self, position: Position, tensor: Tensor) -> None:
-        self._found[position.name] = tensor
+        """Keep a copy of the first tensor at a position: the network may write into its own later, as `x += ...` does."""
+        self._found.setdefault(position.name, tensor.clone())
 
 
 @contextmanager
@@ -57,8 +60,8 @@ def reading(network: nn.Module, positions: Sequence[Position]) -> Iterator[Readi
     result = Reading(positions)
     modes: list[_ReluReader] = []
 
-    def enter(_module: nn.Module, args: Any) -> None:
-        result.inputs = args
+    def enter(_module: nn.Module, args: Any, options: Any) -> None:
+        result.inputs, result.options = args, options
         modes.append(_ReluReader(result, positions))
         modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
@@ -67,15 +70,13 @@ def reading(network: nn.Module, positions: Sequence[Position]) -> Iterator[Readi
         result.passes += 1
 
     def keep(position: Position) -> Any:
-        def hook(_module: nn.Module, _args: Any, output: Tensor) -> None:
-            # what comes next may write into the tensor, as `out += shortcut` does
-            result.keep(position, output.clone())
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            result.keep(position, main_output(output))
 
         return hook
 
     hooks = [
-        network.register_forward_pre_hook(enter, prepend=True),
-        # also where the pass fails: a mode left behind would read everything that runs later
+        network.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
         network.register_forward_hook(leave, always_call=True),
     ]
     hooks += [
@@ -88,6 +89,8 @@ def reading(network: nn.Module, positions: Sequence[Position]) -> Iterator[Readi
     finally:
         for hook in hooks:
             hook.remove()
+        while modes:  # Ctrl-C within the pass: a mode left behind would read everything that runs later
+            modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 class _ReluReader(TorchFunctionMode):
@@ -105,13 +108,6 @@ class _ReluReader(TorchFunctionMode):
             return func(*args, **options)
         position = self._wanted.get(self._count)
         self._count += 1
-        if position is None:
-            return func(*args, **options)
-        source = args[0] if args else options["input"]
-        self._result.keep(position, source.clone() if _may_write(func, args, options) else source)
+        if position is not None:
+            self._result.keep(position, args[0] if args else options["input"])
         return func(*args, **options)
-
-
-def _may_write(func: Any, args: Sequence[Any], options: dict[str, Any]) -> bool:
-    """Whether a ReLU overwrites what it reads: torch.relu_, Tensor.relu_, or inplace=True in its place or by name."""
-    return func.__name__.endswith("_") or bool(options.get("inplace")) or (len(args) > 1 and args[-1] is True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode_stack  # type: ignore[attr-defined]
 
+from tenfold.core.errors import UsageError
 from tenfold.distill.dataflow import Dataflow, Value, main_output, watch
 
 from .handmade import Handmade, images
@@ -250,3 +251,36 @@ def test_an_output_that_does_not_follow_from_the_input_has_no_bottlenecks() -> N
     assert (flow.useful, flow.bottlenecks) == (frozenset(), ())
     assert [kind(value) for value in flow.values] == ["a"]
     assert watched(lambda net, x: x).bottlenecks == ()
+
+
+def test_an_assignment_to_a_slice_is_followed() -> None:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        y = F.relu(net.a(x))
+        z = torch.zeros_like(y)
+        z[:, 1:] = y[:, :-1]
+        return net.b(z)
+
+    flow = watch(Handmade(forward), images())
+    relu = next(value for value in flow.values if value.relu is not None)
+    assert relu.index in flow.useful
+    assert relu in flow.bottlenecks
+
+
+def test_the_example_is_not_written_to() -> None:
+    x = images()
+    before = x.clone()
+    watch(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 1)), x)
+    assert torch.equal(x, before)
+
+
+def test_a_scripted_network_and_one_without_a_tensor_are_refused() -> None:
+    class Nothing(nn.Module):
+        def forward(self, x: Tensor) -> None:
+            return None
+
+    with pytest.raises(UsageError, match="returned NoneType without a tensor"):
+        watch(Nothing(), images())
+    with pytest.warns(DeprecationWarning):
+        scripted = torch.jit.script(nn.Conv2d(3, 4, 1))
+    with pytest.raises(UsageError, match="is scripted"):
+        watch(scripted, images())

@@ -96,15 +96,16 @@ def test_it_is_float32_and_has_no_gradient(dtype: torch.dtype) -> None:
 
 
 NUMBER = st.floats(-1e6, 1e6, width=32)
+TINY = 1e-44  # float32 has few digits so close to 0
 
 
 @given(NUMBER, NUMBER)
 def test_it_lies_below_zero_and_below_the_mean_but_not_far(mean: float, spread: float) -> None:
-    rounding = 1e-6 * (abs(mean) + abs(spread))
+    rounding = 1e-6 * (abs(mean) + abs(spread)) + TINY
     exact, paper = one(mean, spread, "exact"), one(mean, spread)
     below = min(mean, 0.0)
     assert below - math.sqrt(2 / math.pi) * abs(spread) - rounding <= exact <= min(0.0, below + rounding)
-    assert paper in (exact, pytest.approx(-3 * abs(spread)))
+    assert paper in (exact, pytest.approx(-3 * abs(spread), abs=TINY))
     assert paper <= 0
 
 
@@ -112,7 +113,7 @@ def test_it_lies_below_zero_and_below_the_mean_but_not_far(mean: float, spread: 
 def test_the_exact_form_rises_with_the_mean(first: float, second: float, spread: float) -> None:
     low, high = sorted([first, second])
     lower, higher = one(low, spread, "exact"), one(high, spread, "exact")
-    assert lower <= higher + 1e-6 * abs(higher)
+    assert lower <= higher + 1e-6 * abs(higher) + TINY
 
 
 @given(NUMBER, NUMBER, st.sampled_from([2.0**-10, 0.5, 4.0, 2.0**10]))
@@ -131,13 +132,13 @@ def test_it_is_that_of_many_normal_numbers() -> None:
 
 
 def test_a_given_margin_is_a_copy_that_stays_as_it_is() -> None:
-    given_one = torch.tensor([-1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    given_one = torch.tensor([-1.0, 0.0], requires_grad=True)
     margin = GivenMargin(given_one)
     margin.update(torch.full((2, 2, 3, 3), -5.0))
     with torch.no_grad():
         given_one.fill_(7)
     assert margin.margin.tolist() == [-1.0, 0.0]
-    assert margin.margin.dtype == torch.float32
+    assert GivenMargin(given_one.double()).margin.dtype == torch.float32
     assert not list(margin.parameters())
     assert list(margin.state_dict()) == ["margin"]
 

@@ -262,7 +262,7 @@ def test_smooth_activations_are_refused_and_the_plain_form_is_named(
 
 
 def test_a_network_without_activations_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^no stage of Handmade ends in a ReLU .* of none: a compiled or scripted"):
+    with pytest.raises(UsageError, match=r"^no stage of Handmade ends in a ReLU .* of none$"):
         found(handmade(lambda net, x: net.b(net.a(x))))
 
 
@@ -383,3 +383,12 @@ def test_a_norm_without_weights_gives_no_margin() -> None:
     network = handmade(lambda net, x: net.relu(net.norm(net.b(net.a(x)))))
     network.norm = nn.BatchNorm2d(4, affine=False).eval()
     assert [each.affine for each in found(network)] == [None]
+
+
+def test_the_margin_never_comes_from_the_norm_of_a_shortcut() -> None:
+    load_zoo("timm")
+    resnet = load_zoo("timm.models.resnet")
+    network = resnet.ResNet(resnet.BasicBlock, (1, 1, 1, 1), block_args={"attn_layer": "se"}).eval()
+    positions = find_positions(network, watch(network, torch.randn(2, 3, 64, 64)))
+    assert len(positions) == 4
+    assert [position.affine for position in positions] == [None] * 4

@@ -283,7 +283,9 @@ def test_a_relu_that_never_came_is_refused() -> None:
     positions = named(network, "relu#2")
     with reading(network.eval(), positions) as seen:
         network(images())
-    with pytest.raises(UsageError, match=r"^the network never came to 'relu#2'.* a compiled network cannot be read$"):
+    with pytest.raises(
+        UsageError, match=r"^the network never came to 'relu#2'.* did not run as it did in the example$"
+    ):
         _ = seen.tensors
 
 
@@ -327,6 +329,38 @@ def test_a_compiled_network_is_read_rightly_or_refused(compiled_first: bool) -> 
             refusal = str(error)
         else:
             assert torch.equal(tensor, network.norm(network.b(F.relu(network.a(batch)))))
-        assert not refusal or refusal.endswith("a compiled network cannot be read")
+        assert not refusal or refusal.endswith("did not run as it did in the example")
     assert not _get_current_function_mode_stack()
     torch.compiler.reset()
+
+
+def test_a_read_tensor_that_is_overwritten_later_is_the_one_the_relu_read() -> None:
+    class Overwriting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            y = F.relu(x)
+            x += self.second(y)
+            return x
+
+    torch.manual_seed(0)
+    network, x = Overwriting().eval(), torch.randn(2, 3, 4, 4)
+    flow = watch(network, x)
+    positions = named_positions(network, flow, ["forward"])
+    with reading(network, positions) as seen:
+        network(x)
+    assert torch.equal(seen.tensors[0], network.first(x))
+
+
+def test_an_interrupted_pass_leaves_nothing_behind() -> None:
+    class Interrupted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise KeyboardInterrupt
+
+    network = Interrupted()
+    with pytest.raises(KeyboardInterrupt), reading(network, ()):
+        network(torch.zeros(1))
+    assert not _get_current_function_mode_stack()
