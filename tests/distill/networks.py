@@ -27,6 +27,7 @@ def small_teacher(name: str = "resnet-8", *, width: int = 8, seed: int = 1) -> n
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, -1.5, 1.5)
             nn.init.normal_(module.bias, std=0.5)
+            module.bias.data[0] = 4 * module.weight.data[0].abs()  # hardly ever negative
             nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
     return network
@@ -59,13 +60,13 @@ def stage_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [stage[-1].bn2 for name, stage in network.named_children() if name.startswith("layer")]  # type: ignore[index]
 
 
-def mean_of_negatives(norm: nn.BatchNorm2d) -> Tensor:
-    """The margin by its formula, where a negative value is not rare."""
+def mean_of_negatives(norm: nn.BatchNorm2d, *, exact: bool = False) -> Tensor:
+    """The margin by its formula; where a negative value is rare, the paper's constant, unless `exact`."""
     mean, spread = norm.bias.detach().double(), norm.weight.detach().double().abs()
     ratio = mean / spread
     density = (-ratio.square() / 2).exp() / math.sqrt(2 * math.pi)
-    chance = (1 - torch.erf(ratio / math.sqrt(2))) / 2
-    return torch.where(chance > 0.001, mean - spread * density / chance, -3 * spread).float()
+    chance = torch.erfc(ratio / math.sqrt(2)) / 2
+    return torch.where((chance > 0.001) | exact, mean - spread * density / chance, -3 * spread).float()
 
 
 def three_terms(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor:

@@ -280,7 +280,7 @@ def test_a_scripted_network_and_one_without_a_tensor_are_refused() -> None:
 
     with pytest.raises(UsageError, match="returned NoneType without a tensor"):
         watch(Nothing(), images())
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="jit"):
         scripted = torch.jit.script(nn.Conv2d(3, 4, 1))
     with pytest.raises(UsageError, match="is scripted"):
         watch(scripted, images())
