@@ -45,10 +45,12 @@ class Balance(nn.Module):
             task: the scalar that the task adds to the loss.
             feature: the scalar that features would add with an alpha of 1.
         """
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if not trained:  # such as while only the connectors learn
+            return
         self.steps += 1
         if (self.steps - 1) % EVERY:
             return
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
         squares = torch.stack([_square_norm(term, trained) for term in (task, feature)])
         if dist.is_initialized():
             dist.all_reduce(squares)

@@ -154,17 +154,20 @@ def watch(network: nn.Module, *inputs: Tensor) -> Dataflow:
         raise UsageError(
             f"{type(network).__name__} is scripted, which hides what it computes; give the network it was scripted from"
         )
-    before = {name: value.clone() for name, value in network.named_buffers() if value is not None}
+    before = _buffers(network)
     outputs: dict[str, int] = {}
+    settled: dict[str, Tensor] = {}
     try:
         network(*(tensor.clone() for tensor in inputs))  # whatever a network does only in its first pass
+        settled = _buffers(network)
         own = tuple(tensor.clone() for tensor in inputs)  # it may begin by writing into its input
         recorder = Recorder(own)
         with _owners(network, recorder, outputs), recorder:
             result = network(*own)
     finally:
         for name, value in network.named_buffers():
-            if value is not None and name in before:
+            # what every pass changes, such as running means, goes back; what the first one settled for all others stays
+            if name in before and not _same(value, settled[name] if settled else None):
                 value.copy_(before[name])
     found = recorder.index_of(main_output(result))
     values = tuple(recorder.values)
@@ -233,6 +236,15 @@ def _owners(network: nn.Module, recorder: Recorder, outputs: dict[str, int]) -> 
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _buffers(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.named_buffers()}
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    """Equal, where a NaN equals a NaN."""
+    return other is not None and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ L   = task(student) + alpha / N  sum_i  w_i L_i,   w_i = 1 / 2^(n-1-i)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -89,6 +90,9 @@ class FeatureDistiller(nn.Module):
         super().__init__()
         if example.dim() != 4 or len(example) < 2:
             raise UsageError(f"example has shape {tuple(example.shape)}, but must be (N, C, H, W) with N at least 2")
+        _check_words(form=form, margin_form=margin_form, teacher_norm=teacher_norm, sizes=sizes)
+        if alpha != "auto" and not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
+            raise UsageError(f'alpha is {alpha!r}, but must be above 0 or "auto"')
         if form == "plain" and positions is None:
             raise UsageError('form is "plain", which needs named positions: only those before a ReLU are found')
         self.student = student
@@ -137,8 +141,7 @@ class FeatureDistiller(nn.Module):
             outputs = self.student(images, **options)
         task = self.task_loss(outputs, labels)
         terms = self._distances(seen.tensors, targets)
-        if self.training and torch.is_grad_enabled():
-            self.balance.measure(task, torch.stack(terms).sum(), self.student.parameters())
+        self._measure(task, terms)
         terms = [self.balance.alpha * term for term in terms]
         feature = torch.stack(terms).sum()
         return DistillLoss(task + feature, task, feature, tuple(terms), outputs)
@@ -149,15 +152,29 @@ class FeatureDistiller(nn.Module):
         with reading(self.student, [pair.student for pair in self.positions]) as seen:
             yield seen
 
-    def feature_loss(self, seen: Reading) -> Tensor:
+    def feature_loss(self, seen: Reading, task: Tensor | None = None) -> Tensor:
         """alpha / N times the weighted sum of the distances, of a pass that `reading` saw: for losses and loops of your own.
 
         Runs the teacher on what the student was given.
+
+        Args:
+            task: the scalar that the task adds to the loss; `alpha="auto"` needs it, to balance by.
+
+        Raises:
+            UsageError: alpha is "auto" and there is no task.
         """
-        return (
-            self.balance.alpha
-            * torch.stack(self._distances(seen.tensors, self._taught(*seen.inputs, **seen.options))).sum()
-        )
+        if task is None and self.balance.automatic:
+            raise UsageError(
+                'alpha is "auto", which balances features with the task: feature_loss(seen, task) needs it'
+            )
+        terms = self._distances(seen.tensors, self._taught(*seen.inputs, **seen.options))
+        if task is not None:
+            self._measure(task, terms)
+        return self.balance.alpha * torch.stack(terms).sum()
+
+    def _measure(self, task: Tensor, terms: list[Tensor]) -> None:
+        if self.training and torch.is_grad_enabled():
+            self.balance.measure(task, torch.stack(terms).sum(), self.student.parameters())
 
     def _distances(self, students: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
         """w_i L_i / N of each position, without alpha. Empties `targets`."""
@@ -165,9 +182,10 @@ class FeatureDistiller(nn.Module):
         # one position after another, the smallest first, and nothing of it stays: a teacher's features can be larger than all
         # that the student keeps for its backward pass
         for index in reversed(range(len(self.positions))):
-            features, target = same_size(students[index], targets.pop())
+            target = targets.pop()
             if self.training:
                 self.margins[index].update(target)
+            features, target = same_size(students[index], target)
             parameters = list(self.connectors[index].parameters())
             distance = settled(partial(self._distance, index, target), features, parameters)
             terms.append(self.positions[index].weight * distance / len(features))
@@ -225,6 +243,20 @@ def _make_margin(
     return GivenMargin(normal_margin(torch.zeros_like(weight) if bias is None else bias, weight, form=form))
 
 
+WORDS = {
+    "form": ("margin", "plain"),
+    "margin_form": ("paper", "exact"),
+    "teacher_norm": ("batch", "running"),
+    "sizes": ("pool", "strict"),
+}
+
+
+def _check_words(**given: str) -> None:
+    for name, word in given.items():
+        if word not in WORDS[name]:
+            raise UsageError(f"{name} is {word!r}, but must be one of {', '.join(WORDS[name])}")
+
+
 def _check_fit(
     found: list[tuple[Position, Position]], margin: str | Sequence[Tensor], weights: Sequence[float] | None, sizes: str
 ) -> None:
@@ -232,9 +264,11 @@ def _check_fit(
         raise UsageError(f"weights has {len(weights)} numbers, but there are {len(found)} positions")
     if not isinstance(margin, str):
         expected = [position.shape[0] for position, _ in found]
-        given = [len(each) for each in margin]
-        if given != expected:
-            raise UsageError(f"margin has tensors of {given} channels, but the teacher's positions have {expected}")
+        given = [tuple(each.shape) for each in margin]
+        if given != [(channels,) for channels in expected] or any(bool((each > 0).any()) for each in margin):
+            raise UsageError(
+                f"margin has tensors of shapes {given}, but must have one for each position, of {expected} values at most 0"
+            )
     elif margin not in ("bn", "data"):
         raise UsageError(f"margin is {margin!r}, but must be bn, data or a tensor for each position")
     if sizes == "strict":

@@ -81,7 +81,9 @@ def pair_positions(
         return list(zip(found[0][-count:], found[1][-count:], strict=True))
     if not names:
         raise UsageError("positions is empty, but must name at least one")
-    both = [(name, name) if isinstance(name, str) else name for name in names]
+    both = [(name, name) if isinstance(name, str) else tuple(name) for name in names]
+    if isinstance(names, str) or any(len(pair) != 2 for pair in both):
+        raise UsageError(f"positions is {names!r}, but must be a list of names or of pairs (teacher's, student's)")
     return list(
         zip(
             named_positions(teacher, teacher_flow, [name for name, _ in both]),

@@ -33,7 +33,7 @@ class _Settled(torch.autograd.Function):
             own = features.detach().requires_grad_(features.requires_grad)
             wanted = [tensor for tensor in (own, *parameters) if tensor.requires_grad]
             value = function(own)
-            gradients = torch.autograd.grad(value, wanted)
+            gradients = torch.autograd.grad(value, wanted) if wanted else ()
         ctx.needed = [features.requires_grad, *(parameter.requires_grad for parameter in parameters)]
         ctx.save_for_backward(*gradients)
         return value.detach()

@@ -41,7 +41,12 @@ class Reading:
                 f"the network never came to {missing[0]!r}, where it was to be read: it did not run as it did in the example"
             )
         found = [self._found[position.name] for position in self._positions]
+        batch = next((len(given) for given in self.inputs if isinstance(given, Tensor)), None)
         for position, tensor in zip(self._positions, found, strict=True):
+            if batch is not None and len(tensor) != batch:
+                raise UsageError(
+                    f"{position.name!r} gave {len(tensor)} pictures of {batch}: it ran for some of them only"
+                )
             if tensor.dim() != 4 or tensor.shape[1] != position.shape[0]:
                 raise UsageError(
                     f"{position.name!r} gave a tensor of shape {tuple(tensor.shape)}, but had {position.shape[0]} channels "

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tenfold.core.errors import UsageError
 from tenfold.distill import FeatureDistiller
 from tenfold.distill.margin import normal_margin
-from tenfold.nets import BasicBlock, ResNet
+from tenfold.nets import BasicBlock, ResNet, build_net
 from tenfold.resize import make_resizable
 
 from .networks import (
@@ -389,7 +389,6 @@ def test_options_are_passed_on_to_the_student() -> None:
 
 def test_a_resizable_network_learns_from_a_teacher() -> None:
     student = make_resizable(small_student("resnet-14"))
-    student.measure(batch()[0])
     distiller = FeatureDistiller(small_teacher(), student, example=batch()[0]).train()
     gates = {id(parameter) for parameter in student.gate_parameters()}
     loss = distiller(*batch(), scale=0.6)
@@ -542,7 +541,18 @@ def test_evaluation_moves_nothing() -> None:
         ({"positions": [("layer1", "fc")]}, r"'fc' makes a tensor of shape \(8, 5\)"),
         ({"weights": [1.0, 2.0]}, "weights has 2 numbers, but there are 3 positions"),
         ({"margin": "exact"}, "margin is 'exact', but must be bn, data or a tensor"),
-        ({"margin": [torch.zeros(8)]}, r"tensors of \[8\] channels, but the teacher's positions have \[8, 16, 32\]"),
+        ({"margin": [torch.zeros(8)]}, r"tensors of shapes \[\(8,\)\], but must have one .* of \[8, 16, 32\] values"),
+        ({"margin": [torch.tensor(0.0)] * 3}, r"tensors of shapes \[\(\), \(\), \(\)\]"),
+        ({"margin": [torch.ones(8), torch.zeros(16), torch.zeros(32)]}, "values at most 0"),
+        ({"form": "l2"}, "form is 'l2', but must be one of margin, plain"),
+        ({"margin_form": "approx"}, "margin_form is 'approx', but must be one of paper, exact"),
+        ({"teacher_norm": "eval"}, "teacher_norm is 'eval', but must be one of batch, running"),
+        ({"sizes": "crop"}, "sizes is 'crop', but must be one of pool, strict"),
+        ({"alpha": -1.0}, r"alpha is -1\.0, but must be above 0"),
+        ({"alpha": math.nan}, "alpha is nan, but must be above 0"),
+        ({"alpha": "automatic"}, "alpha is 'automatic', but must be above 0"),
+        ({"positions": "layer1"}, "positions is 'layer1', but must be a list of names"),
+        ({"positions": [("layer1", "layer1", "layer2")]}, "positions is .* but must be a list of names"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(options: dict[str, Any], sentence: str) -> None:
@@ -570,3 +580,43 @@ def test_it_prints_its_positions() -> None:
     assert last == "layer3.0.relu#2 32 x 4 x 4 layer3.0.relu#2 16 x 4 x 4 bn of the residual branch 1"
     assert str(distiller.positions).splitlines()[1].strip() in repr(distiller)
     assert math.isnan(distiller.gradient_ratio)
+
+
+def test_the_first_step_of_a_resizable_student_is_like_the_second() -> None:
+    """The network measures itself in its very first pass, on one picture, which must not be taken for the batch."""
+    student = make_resizable(small_student("resnet-14"))
+    distiller = FeatureDistiller(small_teacher(), student, example=batch()[0]).train()
+    torch.manual_seed(0)
+    first = distiller(*batch(), scale=1.0)
+    torch.manual_seed(0)
+    second = distiller(*batch(), scale=1.0)
+    for one, other in zip(first.positions, second.positions, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_margins_from_data_are_of_the_teachers_own_pixels() -> None:
+    teacher, student = small_teacher(), build_net("resnet-8", classes=CLASSES, width=4, half_stem=True)
+    images, labels = batch()
+    distiller = FeatureDistiller(teacher, student, example=images, margin="data").train()
+    before = [margin.margin.clone() for margin in distiller.margins]
+    distiller(images, labels)
+    for margin, value in zip(distiller.margins, before, strict=True):
+        torch.testing.assert_close(margin.margin, value)
+
+
+def test_connectors_learn_alone_where_the_student_is_frozen() -> None:
+    distiller, (images, labels) = distilled(alpha="auto"), batch()
+    distiller.student.requires_grad_(False)
+    distiller.train()(images, labels).total.backward()
+    assert all(parameter.grad is not None for parameter in distiller.connectors.parameters())
+    assert math.isnan(distiller.gradient_ratio)
+
+
+def test_features_alone_balance_with_the_task_they_are_given() -> None:
+    distiller, (images, _) = distilled(alpha="auto").train(), batch()
+    with distiller.reading() as seen:
+        task = distiller.student(images).square().mean()
+    with pytest.raises(UsageError, match="needs it"):
+        distiller.feature_loss(seen)
+    distiller.feature_loss(seen, task)
+    assert distiller.gradient_ratio > 0

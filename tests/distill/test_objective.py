@@ -100,10 +100,10 @@ def test_features_is_the_distiller_with_the_settings() -> None:
     taught, (features, logits) = stage_features(teacher.eval(), images)[0], stage_features(student, images)
     transfer = torch.tensor(0.0)
     for index, norm in enumerate(stage_norms(teacher)):
+        margin = mean_of_negatives(norm, exact=True)
+        torch.testing.assert_close(whole.distiller.margins[index].margin, margin)
         learned = whole.distiller.connectors[index](features[index])
-        transfer = transfer + 0.5 ** (2 - index) * three_terms(
-            learned, taught[index], mean_of_negatives(norm, exact=True)
-        )
+        transfer = transfer + 0.5 ** (2 - index) * three_terms(learned, taught[index], margin)
     torch.testing.assert_close(found.transfer, 2e-3 / len(images) * transfer.detach())
     torch.testing.assert_close(found.total.detach(), found.task + found.transfer)
     torch.testing.assert_close(found.task, cross_entropy(logits, targets).detach())
