@@ -38,6 +38,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     task = Task.of(config.data, images)
     state = run.restore() or {"networks": {}, "metrics": {}, "progress": None}
     metrics: dict[str, float] = dict(state["metrics"])
+    few = load_images(replace(config.data, limit=config.student.images), "train") if config.student.images else images
     teacher = build_teacher(config, task)
     networks = {TEACHER: teacher} | {method: build_student(config, task) for method in config.methods}
     for name, network in networks.items():
@@ -51,7 +52,8 @@ def train(config: Config, run: Run) -> dict[str, float]:
         if name in state["networks"]:
             continue
         if name != TEACHER or config.teacher.weights is None:
-            fit(name, networks[name], config, run, images, task, state, teacher=None if name == TEACHER else teacher)
+            seen, taught_by = (images, None) if name == TEACHER else (few, teacher)
+            fit(name, networks[name], config, run, seen, task, state, teacher=taught_by)
         metrics |= evaluator.row(name, networks[name])
         trained = {**state["networks"], name: networks[name].state_dict()}
         state = {"networks": trained, "metrics": metrics, "progress": None}

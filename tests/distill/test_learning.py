@@ -170,3 +170,9 @@ def test_features_teach_more_than_the_task_alone(tmp_path: Path) -> None:
         ]
         gains.append(metrics["features/agreement"] - metrics["alone/agreement"])
     assert sum(gains) / 3 > 0
+
+
+def test_students_may_see_fewer_images_than_their_teacher(tmp_path: Path) -> None:
+    config = replace(TINY, student=replace(TINY.student, images=128), methods=("alone", "logits"))
+    steps = {line["stage"]: line["step"] for line in trained(config, tmp_path).metrics()}
+    assert steps == {"teacher": 2 * (256 // 64), "alone": 2 * (128 // 64), "logits": 2 * (128 // 64)}
