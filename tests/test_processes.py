@@ -86,6 +86,26 @@ def test_two_processes_train_as_one(noise: Path, alone: Path, tmp_path: Path) ->
     assert (folder / "report.html").is_file()
 
 
+def test_two_processes_distil_as_one(noise: Path, tmp_path: Path) -> None:
+    smoke = commands.preset_of("distill", "smoke")
+    config = replace(
+        smoke,
+        data=DataConfig(name="folder", root=noise, size=16),
+        train=replace(smoke.train, epochs=2, batch_size=32, learning_rate=0.01),
+        features=replace(smoke.features, auto_alpha=True, margin="data"),
+        methods=("hints", "features"),
+        compute=ComputeConfig(device="cpu"),
+    )
+    one = Run.open(commands.train("distill", config, root=tmp_path / "one"))
+    both = replace(config, compute=ComputeConfig(device="cpu", processes=2))
+    two = Run.open(commands.train("distill", both, root=tmp_path / "two"))
+    assert len(two.metrics()) == len(one.metrics()) == 3 * 2
+    for line, expected in zip(two.metrics(), one.metrics(), strict=True):
+        assert set(line) == set(expected)
+        for name in set(line) - {"time", "stage"}:
+            assert line[name] == pytest.approx(expected[name], rel=1e-2), (line["stage"], line["step"], name)
+
+
 def test_torchrun_trains_the_same(noise: Path, alone: Path, tmp_path: Path) -> None:
     config = to_dict(settings(noise))
     options = [

@@ -51,10 +51,7 @@ class Balance(nn.Module):
         self.steps += 1
         if (self.steps - 1) % EVERY:
             return
-        squares = torch.stack([_square_norm(term, trained) for term in (task, feature)])
-        if dist.is_initialized():
-            dist.all_reduce(squares)
-        of_task, of_feature = squares.sqrt().tolist()
+        of_task, of_feature = torch.stack([_gradient_norm(term, trained) for term in (task, feature)]).tolist()
         if not (0 < of_task < math.inf and 0 < of_feature < math.inf):
             return
         first = math.isnan(self.ratio)
@@ -76,7 +73,12 @@ class Balance(nn.Module):
         self.alpha, self.ratio, self.steps = float(state["alpha"]), float(state["ratio"]), int(state["steps"])
 
 
-def _square_norm(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+def _gradient_norm(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    """Length of the gradient of the mean of `loss` over all processes."""
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    norms = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-    return torch.stack(norms).sum() if norms else loss.new_zeros(())
+    flat = [gradient.float().flatten() for gradient in gradients if gradient is not None]
+    whole = torch.cat(flat) if flat else loss.new_zeros(1)
+    if dist.is_initialized():
+        dist.all_reduce(whole)
+        whole /= dist.get_world_size()
+    return whole.norm()

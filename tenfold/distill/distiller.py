@@ -98,7 +98,7 @@ class FeatureDistiller(nn.Module):
         self.student = student
         self._teacher = (teacher,)  # in a tuple: its parameters are not to be trained, nor its weights saved
         self.form, self.teacher_norm, self.task_loss = form, teacher_norm, task_loss or _cross_entropy
-        found = pair_positions(teacher, student, example, positions, teacher_norm=teacher_norm)
+        found = pair_positions(teacher, student, example, positions)
         _check_fit(found, margin, weights, sizes)
         self.connectors = nn.ModuleList(make_connector(s.shape[0], t.shape[0]) for t, s in found).to(example.device)
         self.balance = Balance(alpha).to(example.device)

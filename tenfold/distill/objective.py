@@ -73,7 +73,7 @@ class FeatureRival(nn.Module):
         self.student = student
         self._teacher = (teacher,)
         self.kind, self.weight = kind, weight
-        pairs = pair_positions(teacher, student, example, None, teacher_norm="running")
+        pairs = pair_positions(teacher, student, example, None)
         if kind == "hints":
             pairs = [pairs[len(pairs) // 2]]
         self.positions: list[tuple[Position, Position]] = pairs

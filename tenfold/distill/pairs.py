@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..core.errors import UsageError
 from .dataflow import watch
 from .positions import Position, find_positions, named_positions
-from .teacher import TeacherNorm, teaching
+from .teacher import teaching
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,6 @@ def pair_positions(
     student: nn.Module,
     example: Tensor,
     names: Sequence[str | tuple[str, str]] | None,
-    *,
-    teacher_norm: TeacherNorm,
 ) -> list[tuple[Position, Position]]:
     """The positions of both networks, two by two, the shallowest first.
 
@@ -64,7 +62,7 @@ def pair_positions(
     Raises:
         UsageError: see `find_positions` and `named_positions`.
     """
-    with teaching(teacher, teacher_norm):
+    with teaching(teacher, "running"):
         teacher_flow = watch(teacher, example)
     # as it will train: some networks run more in train mode, and positions are counted
     before = [(module, module.training) for module in student.modules()]

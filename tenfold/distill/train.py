@@ -42,7 +42,8 @@ def train(config: Config, run: Run) -> dict[str, float]:
     teacher = build_teacher(config, task)
     networks = {TEACHER: teacher} | {method: build_student(config, task) for method in config.methods}
     for name, network in networks.items():
-        _placed(network, config).to(run.fabric.device)
+        # the teacher too, whose norms look at the batch: at all of it, in whatever processes it is
+        sync_batch_norms(_placed(network, config)).to(run.fabric.device)
         if name in state["networks"]:
             network.load_state_dict(state["networks"][name])
     evaluator = Evaluator(

@@ -121,17 +121,31 @@ def test_it_goes_on_from_its_saved_state() -> None:
     assert resumed.alpha != balance.alpha
 
 
-def test_processes_measure_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_reduce(squares: Tensor) -> None:
-        squares += torch.tensor(
-            [16.0, 0.0]
-        )  # another process, with a task gradient of length 4 and nothing of features
+def test_processes_measure_the_gradient_of_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Tensor] = []
+
+    def all_reduce(gradient: Tensor) -> None:
+        calls.append(gradient)
+        if (
+            len(calls) == 1
+        ):  # of the task: the other process pulls exactly the other way, but for one step along the first
+            gradient.neg_().add_(gradient.neg()).index_fill_(0, torch.tensor([0]), 8.0)
 
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
     weights, balance = parameters(), Balance(1.0)
-    balance.measure(*terms(weights, 1.0), weights)
-    assert balance.ratio == pytest.approx(5 / 5)
+    task, feature = terms(weights, 1.0)
+    own = torch.cat(
+        [
+            g.flatten()
+            for g in torch.autograd.grad(feature, weights, retain_graph=True, allow_unused=True)
+            if g is not None
+        ]
+    )
+    balance.measure(task, feature, weights)
+    assert len(calls) == 2
+    assert balance.ratio == pytest.approx(float(own.norm()) / 2 / 4.0)
 
 
 # in the distiller

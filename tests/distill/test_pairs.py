@@ -18,7 +18,7 @@ from .handmade import Handmade, images
 def pairs_of(
     teacher: nn.Module, student: nn.Module, names: Sequence[str | tuple[str, str]] | None = None
 ) -> list[tuple[str, str]]:
-    found = pair_positions(teacher, student, images(32), names, teacher_norm="batch")
+    found = pair_positions(teacher, student, images(32), names)
     return [(of_teacher.name, of_student.name) for of_teacher, of_student in found]
 
 
@@ -89,7 +89,7 @@ def test_a_student_is_looked_at_as_it_trains_and_a_teacher_as_it_teaches() -> No
         return net.relu(net.b(net.inplace(x)))
 
     teacher, student = Handmade(steps).train(), Handmade(steps).eval()
-    ((of_teacher, of_student),) = pair_positions(teacher, student, images(), ["inplace"], teacher_norm="running")
+    ((of_teacher, of_student),) = pair_positions(teacher, student, images(), ["inplace"])
     assert (of_teacher.relu, of_student.relu) == (0, 1)
 
 
