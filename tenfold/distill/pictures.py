@@ -36,8 +36,10 @@ def draw_pictures(
         ("right with features, wrong alone", right["features"] & ~right["alone"], "alone"),
         ("right alone, wrong with features", right["alone"] & ~right["features"], "features"),
     ):
-        picked = chosen.nonzero()[:SHOWN, 0]
-        if len(picked):
+        found = chosen.nonzero()[:, 0]
+        if len(found):
+            # evenly over the set, which may be sorted by class
+            picked = found[torch.linspace(0, len(found) - 1, min(SHOWN, len(found))).long()]
             names = evaluator.task.classes
             captions = [f"{names[targets[row]]}, not {names[classes[wrong][row]]}" for row in picked]
             with run.sample(f"{title}.png") as path:
