@@ -1,6 +1,6 @@
 """Wall time of a resizable network over the ungated network's, beside the ratio of executed multiply-accumulates.
 
-    python benchmarks/resize_latency.py [--net resnet-56 --size 32] [--batch 1 16 64] [--threads 1] [--device cpu]
+    python benchmarks/resize_latency.py [--net resnet-56 --size 32] [--batch 1 16 64] [--scales 0.5 0.8] [--device cpu]
 
 Every cell is a ratio to the unmodified network, timed in turns with it in the same loop, so that a busy machine slows both.
 Gates are random and calibrated on the same random pictures: what a block costs does not depend on what it has learned.
@@ -21,8 +21,6 @@ from tenfold.core.cost import executed_macs
 from tenfold.nets import build_net
 from tenfold.resize import ResizableNet, make_resizable
 
-SCALES = (0.4, 0.5, 0.65, 0.8, 1.0)
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -33,11 +31,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.4, 0.5, 0.65, 0.8, 1.0])
+    parser.add_argument("--pictures", type=int, default=128, help="random pictures that set the dial, at least a batch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     plain = build_net(options.net, classes=10, width=options.width).to(options.device).eval()
-    pictures = torch.randn(128, 3, options.size, options.size, device=options.device)
+    pictures = torch.randn(options.pictures, 3, options.size, options.size, device=options.device)
     net = varied(plain, pictures)
     print(
         f"{options.net}, {options.size} x {options.size}, {options.device}, {options.threads} threads, torch {torch.__version__}"
@@ -46,7 +46,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for batch in options.batch:
         images = pictures[:batch]
-        for scale in SCALES:
+        for scale in options.scales:
             for mode, run in candidates(net, pictures, scale):
                 macs = executed_macs(run, images) / executed_macs(plain, images)
                 took = time_ratio(

@@ -26,7 +26,7 @@ USUAL = (0.03, 30.0)
 class Balance(nn.Module):
     """The weight alpha of the feature loss, given or kept so that its gradient is `TARGET` times the task's.
 
-    alpha_t+1 = alpha_t (TARGET / ratio)^(1/2),   ratio = alpha |grad feature| / |grad task|
+    alpha_t+1 = alpha_t (TARGET / ratio)^(1/2),   ratio = alpha norm(grad feature) / norm(grad task)
 
     The square root damps the noise of single batches; the first measurement counts in full.
     """
