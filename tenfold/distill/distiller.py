@@ -182,17 +182,19 @@ class FeatureDistiller(nn.Module):
         # one position after another, the smallest first, and nothing of it stays: a teacher's features can be larger than all
         # that the student keeps for its backward pass
         for index in reversed(range(len(self.positions))):
-            target = targets.pop()
             if self.training:
-                self.margins[index].update(target)
-            features, target = same_size(students[index], target)
+                self.margins[index].update(targets[-1])
             parameters = list(self.connectors[index].parameters())
-            distance = settled(partial(self._distance, index, target), features, parameters)
-            terms.append(self.positions[index].weight * distance / len(features))
+            distance = settled(partial(self._distance, index, targets), students[index], parameters)
+            terms.append(self.positions[index].weight * distance / len(students[index]))
         return terms[::-1]
 
-    def _distance(self, index: int, target: Tensor, features: Tensor) -> Tensor:
-        """L_i of student features (N, C1, H, W) and teacher features (N, C2, H, W)."""
+    def _distance(self, index: int, targets: list[Tensor], features: Tensor) -> Tensor:
+        """L_i of student features (N, C1, H, W) and the last of `targets`, (N, C2, H', W').
+
+        Takes the target out of the list, so that its memory is free again before gradients are taken.
+        """
+        features, target = same_size(features, targets.pop())
         learned = self.connectors[index](features)
         if self.form == "plain":
             return plain_l2(learned, target)
