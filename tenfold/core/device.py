@@ -114,6 +114,16 @@ _SYNCED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+def in_memory_order(module: M, compute: ComputeConfig) -> M:
+    """Put a module's convolutions into channels-last memory order, in place, where the settings say so.
+
+    Returns:
+        The same module.
+    """
+    # Module.to has no annotation for a memory format alone
+    return module.to(memory_format=torch.channels_last) if compute.channels_last else module  # type: ignore[call-overload]
+
+
 def sync_batch_norms(module: M) -> M:
     """Make every `nn.BatchNorm1d` and `nn.BatchNorm2d` in `module` take its statistics over all processes, in place.
 

@@ -16,6 +16,7 @@ from ..core.cost import executed_macs
 from ..core.data import ImageSet, load_images
 from ..core.device import total
 from ..core.errors import UsageError
+from ..core.metrics import Accuracy
 from ..core.run import Run
 from ..core.task import Task
 from .config import Config, EvalOptions
@@ -36,23 +37,23 @@ class Evaluator:
     def row(self, name: str, network: nn.Module, *, batch_size: int = 256) -> dict[str, float]:
         """The row of one network: accuracy and, where there is a teacher, agreement with it and MACs relative to its own."""
         network = network.to(self.fabric.device).eval()
-        channels_last = self.config.compute.channels_last
-        counts = torch.zeros(3, device=self.fabric.device)
+        channels_last, device = self.config.compute.channels_last, self.fabric.device
+        accuracy, agreement = Accuracy(), Accuracy()
         rank, world = self.fabric.global_rank, self.fabric.world_size
         for pictures, targets in EvalBatches(self.images, batch_size, rank=rank, world=world):
-            inputs = self.task.normalized(pictures.to(self.fabric.device), channels_last=channels_last)
-            classes = network(inputs).argmax(1)
-            taught = classes if self.teacher is None or name == TEACHER else self.teacher(inputs).argmax(1)
-            right = classes == targets.to(self.fabric.device)
-            counts += torch.stack(
-                [right.sum(), (classes == taught).sum(), torch.tensor(len(right), device=right.device)]
-            )
-        right_count, same, count = total(self.fabric, counts).tolist()
-        metrics = {f"{name}/accuracy": right_count / count}
+            inputs = self.task.normalized(pictures.to(device), channels_last=channels_last)
+            logits = network(inputs)
+            accuracy.update(logits, targets.to(device))
+            if self.teacher is not None:
+                taught = logits if name == TEACHER else self.teacher(inputs)
+                agreement.update(logits, taught.argmax(1))
+        counts = torch.cat([accuracy.counts, agreement.counts]).to(device=device, dtype=torch.float32)
+        right, count, same, compared = total(self.fabric, counts).tolist()
+        metrics = {f"{name}/accuracy": right / count}
         if self.teacher is not None:
             example = torch.zeros(1, *self.task.shape, device=self.fabric.device)
             relative = executed_macs(network, example) / executed_macs(self.teacher, example)
-            metrics |= {f"{name}/agreement": same / count, f"{name}/relative cost": relative}
+            metrics |= {f"{name}/agreement": same / compared, f"{name}/relative cost": relative}
         return metrics
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..core.augment import augment
 from ..core.batches import TrainBatches, derive_seed
 from ..core.data import ImageSet, load_images
-from ..core.device import sync_batch_norms, total
+from ..core.device import in_memory_order, sync_batch_norms, total
 from ..core.schedule import learning_rate
 from ..core.task import Task
 from .config import Config
@@ -43,7 +43,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     networks = {TEACHER: teacher} | {method: build_student(config, task) for method in config.methods}
     for name, network in networks.items():
         # the teacher too, whose norms look at the batch: at all of it, in whatever processes it is
-        sync_batch_norms(_placed(network, config)).to(run.fabric.device)
+        sync_batch_norms(in_memory_order(network, config.compute)).to(run.fabric.device)
         if name in state["networks"]:
             network.load_state_dict(state["networks"][name])
     evaluator = Evaluator(
@@ -87,7 +87,6 @@ def fit(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    network.to(fabric.device)
     objective = _objective(name, teacher, network, example_images(config, task, images).to(fabric.device), config)
     optimizer = torch.optim.SGD(
         objective.parameters(), settings.learning_rate, 0.9, weight_decay=settings.weight_decay, nesterov=True
@@ -140,17 +139,12 @@ def _objective(name: str, teacher: nn.Module | None, network: nn.Module, example
     with torch.random.fork_rng(devices=[example.device] if example.is_cuda else []):
         torch.manual_seed(derive_seed(config.seed, "connectors"))
         objective = make_objective(name, teacher, network, example, config).to(example.device)
-    return sync_batch_norms(_placed(objective, config))
+    return sync_batch_norms(in_memory_order(objective, config.compute))
 
 
 def _falls(steps_at: tuple[float, ...], step: int, steps: int) -> bool:
     """Whether the learning rate falls at this very step."""
     return any((step - 1) / steps < at <= step / steps for at in steps_at)
-
-
-def _placed(network: nn.Module, config: Config) -> nn.Module:
-    # Module.to has no annotation for a memory format alone
-    return network.to(memory_format=torch.channels_last) if config.compute.channels_last else network  # type: ignore[call-overload]
 
 
 def _progress(step: int, sums: Tensor, objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..core.augment import augment
 from ..core.batches import Batch, TrainBatches, derive_seed
 from ..core.data import ImageSet, load_images
-from ..core.device import sync_batch_norms, total
+from ..core.device import in_memory_order, sync_batch_norms, total
 from ..core.schedule import learning_rate
 from ..core.task import Task
 from .config import Config, TrainSettings
@@ -61,7 +61,7 @@ def fit(stage: Stage, config: Config, run: Run, images: ImageSet, task: Task, st
     """Train one network and return it, in `eval` mode; goes on from `state["progress"]` where that is set."""
     settings, fabric = config.train, run.fabric
     seed = derive_seed(config.seed, stage.name)
-    network = _placed(sync_batch_norms(stage.network), config)
+    network = in_memory_order(sync_batch_norms(stage.network), config.compute)
     batches = TrainBatches(images, settings.batch_size, seed=seed, rank=fabric.global_rank, world=fabric.world_size)
     objective, optimizer = fabric.setup(_objective(network, settings), _optimizer(network, settings))
     steps = settings.epochs * batches.steps_per_epoch
@@ -120,11 +120,6 @@ def _inputs(
         generator = torch.Generator().manual_seed(derive_seed(batch.seed, "soft"))
         soft = torch.rand(len(network.blocks), generator=generator) < probability
     return pictures, batch.targets.to(device), scales.to(device), soft
-
-
-def _placed(network: nn.Module, config: Config) -> nn.Module:
-    # Module.to has no annotation for a memory format alone
-    return network.to(memory_format=torch.channels_last) if config.compute.channels_last else network  # type: ignore[call-overload]
 
 
 def _objective(network: nn.Module, settings: TrainSettings) -> nn.Module:

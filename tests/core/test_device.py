@@ -18,6 +18,7 @@ from tenfold.core.device import (
     Fabric,
     SyncedBatchNorm1d,
     SyncedBatchNorm2d,
+    in_memory_order,
     launch,
     make_fabric,
     sync_batch_norms,
@@ -227,3 +228,11 @@ def test_a_missing_gpu_is_one_sentence(compute: ComputeConfig, message: str) -> 
 def test_auto_takes_the_gpu() -> None:
     assert make_fabric(ComputeConfig()).device.type == "cuda"
     assert make_fabric(CPU).device.type == "cpu"
+
+
+def test_memory_order_is_what_the_settings_say() -> None:
+    convolution = nn.Conv2d(4, 4, 3)
+    assert in_memory_order(convolution, ComputeConfig()) is convolution
+    assert convolution.weight.is_contiguous()
+    assert in_memory_order(convolution, ComputeConfig(channels_last=True)) is convolution
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)

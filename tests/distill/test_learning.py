@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from tenfold import commands
 from tenfold.core.config import DataConfig
+from tenfold.core.data import load_images
 from tenfold.core.errors import UsageError
 from tenfold.core.run import Run
 from tenfold.distill.config import (
@@ -21,7 +22,7 @@ from tenfold.distill.config import (
     TeacherSettings,
     TrainSettings,
 )
-from tenfold.distill.evaluate import load_run
+from tenfold.distill.evaluate import Evaluator, load_run
 from tenfold.nets import build_net
 
 TINY = Config(
@@ -172,3 +173,12 @@ def test_students_may_see_fewer_images_than_their_teacher(tmp_path: Path) -> Non
     config = replace(TINY, student=replace(TINY.student, images=128), methods=("alone", "logits"))
     steps = {line["stage"]: line["step"] for line in trained(config, tmp_path).metrics()}
     assert steps == {"teacher": 2 * (256 // 64), "alone": 2 * (128 // 64), "logits": 2 * (128 // 64)}
+
+
+def test_a_diverged_network_is_right_about_nothing(tmp_path: Path) -> None:
+    run = trained(replace(TINY, methods=("alone",)), tmp_path)
+    config, task, networks = load_run(run.path)
+    for parameter in networks["alone"].parameters():
+        torch.nn.init.constant_(parameter, torch.nan)
+    row = Evaluator(config, task, load_images(config.data, "test"), run.fabric, None).row("alone", networks["alone"])
+    assert row == {"alone/accuracy": 0.0}

@@ -12,7 +12,6 @@ from tenfold.resize import ResizableNet, make_resizable
 
 from .builders import (
     NETWORKS,
-    calibrated_net,
     dialled,
     network_of,
     pictures,
@@ -20,18 +19,6 @@ from .builders import (
     set_gates,
     size_of,
 )
-
-
-@pytest.fixture(scope="module")
-def shared() -> ResizableNet:
-    """Nobody may change it."""
-    return dialled()
-
-
-@pytest.fixture(scope="module")
-def calibrated() -> ResizableNet:
-    """Nobody may change it."""
-    return calibrated_net()
 
 
 def gate_macs(net: ResizableNet) -> int:

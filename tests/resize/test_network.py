@@ -19,7 +19,6 @@ from .builders import (
     CLASSES,
     NETWORKS,
     assert_near,
-    calibrated_net,
     dialled,
     network_of,
     pictures,
@@ -27,19 +26,6 @@ from .builders import (
     set_gates,
     size_of,
 )
-
-
-@pytest.fixture(scope="module")
-def shared() -> ResizableNet:
-    """Nobody may change it."""
-    return dialled()
-
-
-@pytest.fixture(scope="module")
-def calibrated() -> ResizableNet:
-    """Nobody may change it."""
-    return calibrated_net()
-
 
 # what it is equal to
 
