@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from . import __version__, commands
 from .catalog import METHODS, find
 from .core.errors import UsageError
+
+if TYPE_CHECKING:
+    from .core.demo import Pictures
 
 Arguments = list[str]
 
@@ -162,7 +165,7 @@ def _show(values: dict[str, Any], folder: Path) -> None:
     from PIL.Image import Image
 
     from .core.checkpoint import writing
-    from .core.demo import Rows
+    from .core.demo import Pictures, Rows
 
     for name, value in values.items():
         if isinstance(value, Rows):
@@ -172,8 +175,28 @@ def _show(values: dict[str, Any], folder: Path) -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 value.save(folder / f"{name}.png")
             print(f"{name}: {folder / f'{name}.png'}")
+        elif isinstance(value, Pictures):
+            _write_pictures(value, folder)
         else:
             print(value)
+
+
+def _write_pictures(pictures: Pictures, folder: Path) -> None:
+    """Write pictures as they are made, with progress, and print how many there are of each kind."""
+    from .core.checkpoint import writing
+    from .core.progress import meter
+
+    written: dict[Path, int] = {}
+    with meter("demo", pictures.count) as progress:
+        for name, picture in pictures.made:
+            path = folder / name
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+            written[path.parent] = written.get(path.parent, 0) + 1
+            progress.advance()
+    for parent, count in written.items():
+        print(f"{parent.name}: {count} file{'s' * (count > 1)} in {parent}")
 
 
 def _report(given: Arguments) -> None:

@@ -35,6 +35,11 @@ METHODS = (
     Method(
         "resize", "one residual network with a cost dial at run time, compute really skipped", "arXiv:1901.04687 URNet"
     ),
+    Method(
+        "segment",
+        "light segmentation networks by concentrated convolution, and a converter for dilated ones",
+        "arXiv:1812.04920 C3Net",
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Random crops and flips of whole batches. N images, C channels, H x W pixels."""
+"""Random crops and flips of whole batches, and of labels with them. N images, C channels, H x W pixels."""
 
 from __future__ import annotations
 
@@ -55,3 +55,46 @@ def random_crop_flip(
 def _reflected(places: Tensor, size: int) -> Tensor:
     """Places outside of 0 .. size - 1, mirrored at the border pixel, which is not repeated."""
     return (size - 1) - ((size - 1) - places.abs()).abs()
+
+
+def augment_masked(batch: Batch, *, size: tuple[int, int], crop: float, flip: bool) -> tuple[Tensor, Tensor]:
+    """The batch's images and labels, each cut at its four sides, mirrored half of the time if `flip`, and resized.
+
+    The numbers drawn follow from the batch's seed and the image's place in the global batch, not from the process.
+
+    Args:
+        batch: its targets are labels (N, H, W), of any integer type.
+        size: height and width to resize to.
+        crop: up to this share of the height or width is cut off at each side, in [0, 0.5).
+        flip: mirror left to right.
+
+    Returns:
+        Images float32 (N, C, *size) in [0, 255], bilinear, and labels int64 (N, *size), nearest.
+    """
+    cuts = batch.draw(lambda generator, n: torch.rand(n, 4, generator=generator) * crop, "cut")
+    flips = batch.draw(lambda generator, n: torch.rand(n, generator=generator) < (0.5 if flip else 0.0), "flip")
+    return resized_windows(batch.images, batch.targets, cuts=cuts, flips=flips, size=size)
+
+
+def resized_windows(
+    images: Tensor, labels: Tensor, *, cuts: Tensor, flips: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """`augment_masked` with given numbers.
+
+    Args:
+        images: (N, C, H, W), any type.
+        labels: (N, H, W), any integer type.
+        cuts: (N, 4), the shares cut off at the top, bottom, left and right, each in [0, 0.5).
+        flips: (N,) bool.
+        size: height and width to resize to.
+    """
+    top, bottom, left, right = (2 * cuts).unbind(1)  # from -1 to 1 are 2 units
+    across, middle = (2 - left - right) / 2, (left - right) / 2
+    zero = torch.zeros_like(top)
+    across = torch.where(flips, -across, across)
+    window = torch.stack([across, zero, middle, zero, (2 - top - bottom) / 2, (top - bottom) / 2], 1).view(-1, 2, 3)
+    places = F.affine_grid(window, [len(images), 1, *size], align_corners=False)
+    pixels = F.grid_sample(images.float(), places, mode="bilinear", padding_mode="border", align_corners=False)
+    # labels are at most 255, which float32 holds exactly
+    nearest = F.grid_sample(labels[:, None].float(), places, mode="nearest", padding_mode="border", align_corners=False)
+    return pixels, nearest[:, 0].long()

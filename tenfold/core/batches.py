@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from .data import ImageSet
 from .errors import UsageError
 
 S = TypeVar("S")
@@ -33,7 +32,7 @@ class Batch(NamedTuple):
     images: Tensor
     """uint8 (n, C, H, W), this process's share"""
     targets: Tensor
-    """int64 (n,)"""
+    """what the set gives: int64 (n,) classes of images, uint8 (n, H, W) classes of pixels"""
     rows: slice | Tensor
     """where the share lies within the global batch"""
     size: int
@@ -61,6 +60,22 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+class Fetchable(Protocol):
+    """A set that batches can be made of: an `ImageSet`, `MaskedImages`, or whatever else has these."""
+
+    name: str
+    split: str
+
+    @property
+    def lazy(self) -> bool:
+        """Whether `fetch` decodes files, and so is worth calling ahead of time."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 (B, C, H, W) and the targets of the set, (B, ...), at the indices, int64 (B,)."""
+
+
 class TrainBatches:
     """Shuffled batches of a training set; the last incomplete batch of an epoch is dropped.
 
@@ -75,7 +90,7 @@ class TrainBatches:
         UsageError: `batch_size` is not a multiple of `world`, or larger than the set.
     """
 
-    def __init__(self, images: ImageSet, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, images: Fetchable, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1 or batch_size % world:
             raise UsageError(
                 f"the batch size is {batch_size}, but must be a multiple of the number of processes, {world}"
@@ -107,13 +122,13 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """(images, targets) in the set's order, uint8 (n, C, H, W) and int64 (n,), with the last short batch.
+    """(images, targets) as the set gives them (see `Batch`), in its order, with the last short batch.
 
     Each of `world` processes gets one contiguous stretch, so that together they see every image exactly once; stretches
     may differ by one image and, in a set smaller than `world`, be empty.
     """
 
-    def __init__(self, images: ImageSet, batch_size: int = 256, *, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, images: Fetchable, batch_size: int = 256, *, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1:
             raise UsageError(f"the batch size is {batch_size}, but must be at least 1")
         self.images = images

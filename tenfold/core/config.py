@@ -51,6 +51,38 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class MaskedDataConfig:
+    """Which pictures with a class for every pixel to learn from; all but `scenes` are read from `root`."""
+
+    name: str = "scenes"
+    """embedded: scenes (composed); from root, in their usual layout: camvid, cityscapes, voc, folder"""
+    root: Path | None = None
+    """folder that holds the files; not used by embedded sets"""
+    height: int | None = None
+    """pictures are resized to fit into height x width pixels; none keeps the set's own size, if it has one"""
+    width: int | None = None
+    """pictures are resized to fit into height x width pixels; none keeps the set's own size, if it has one"""
+    classes: Path | None = None
+    """of a folder: text file, a line NAME or NAME R G B for each label from 0; void and ignore are not scored"""
+    normalize: Literal["own", "imagenet"] = "own"
+    """mean and spread that pictures are normalised with: the set's own, or ImageNet's for weights trained so"""
+    holdout: float = 0.0
+    """share of the training pictures kept aside as the validation split, in [0, 0.5]"""
+    limit: int | None = None
+    """use at most this many pictures of each split, chosen evenly over the set; none uses all"""
+
+    def __post_init__(self) -> None:
+        for side in ("height", "width"):
+            given = getattr(self, side)
+            require(given is None or 16 <= given <= 4096, f"data.{side}", given, "none or 16 to 4096 pixels")
+        require(
+            (self.height is None) == (self.width is None), "data.width", self.width, "given together with data.height"
+        )
+        require(0.0 <= self.holdout <= 0.5, "data.holdout", self.holdout, "between 0 and 0.5")
+        require(self.limit is None or self.limit >= 1, "data.limit", self.limit, "none or at least 1")
+
+
+@dataclass(frozen=True)
 class ComputeConfig:
     """Where and how precisely to compute. The same training runs on a CPU, on one GPU and in several processes."""
 

@@ -6,10 +6,14 @@ fields name, type and explain them, so that a command line or a page can ask for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-Kind = Literal["picture", "table", "text", "mesh"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Kind = Literal["picture", "pictures", "table", "text", "mesh"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,24 @@ class Rows:
     rows: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Any number of pictures, made one after the other while they are taken."""
+
+    count: int
+    """how many there will be, about; 0 if that is not known"""
+    made: Iterator[tuple[str, Image]]
+    """(path of the file below the folder that is written to, such as "mask/street.png", picture)"""
+
+
 class Demo(Protocol):
     """A trained method, ready to be called with its `DemoOptions`."""
 
     outputs: tuple[Output, ...]
 
     def __call__(self, options: Any) -> dict[str, Any]:
-        """One prediction: a value for each declared output, by name; a picture is a PIL image, a table is `Rows`.
+        """One prediction: a value for each declared output, by name; a picture is a PIL image, a table is
+        `Rows`, pictures are `Pictures`.
 
         Raises:
             UsageError: an input is missing, damaged or out of range.

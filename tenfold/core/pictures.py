@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -101,10 +102,22 @@ def _pictures_below(folder: Path) -> list[Path]:
 
 
 def _decode(file: Path | BytesIO, name: str) -> Image.Image:
+    with decoding(name), Image.open(file) as picture:
+        picture.load()
+        return to_rgb(ImageOps.exif_transpose(picture))
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever the body's decoder raises into one sentence about the file called `name`.
+
+    Raises:
+        UsageError: the file is missing, not a picture, damaged, or so large that it looks like a decompression bomb.
+    """
     try:
-        with Image.open(file) as picture:
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
+        yield
+    except UsageError:
+        raise
     except FileNotFoundError as error:
         raise UsageError(f"{name} does not exist, but must be a picture") from error
     except Image.DecompressionBombError as error:
@@ -120,7 +133,8 @@ def _decode(file: Path | BytesIO, name: str) -> Image.Image:
         raise UsageError(f"{name} cannot be read as a picture: {error}") from error
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """A decoded picture in mode RGB, 8 bits a channel, transparency on white; 16-bit grey is scaled, not clipped."""
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion to RGB clips at 255 instead of scaling
         values = np.asarray(picture).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .config import DataConfig
+from .config import DataConfig, MaskedDataConfig
 from .errors import UsageError
 from .pictures import decode_picture, find_pictures, open_picture
 
@@ -209,19 +209,24 @@ def read_folder(config: DataConfig, split: Split) -> Source:
 
     Where there is a validation folder and no test folder, validation is the test split (ImageNet's layout).
     """
-    root = _root(config)
+    root = root_folder(config)
     _require_size(config, "a folder of pictures")
     if not (root / "train").is_dir():
         return _split_by_name(root, split)
     classes = _class_folders(root / "train")
-    found = classes if split == "train" else _class_folders(_evaluation_folder(root, split))
+    found = classes if split == "train" else _class_folders(evaluation_folder(root, split))
     strangers = sorted(set(found) - set(classes))
     if strangers:
         raise UsageError(f"{found[strangers[0]]} is a class that {root / 'train'} does not have")
     return _folder_source(list(classes), {name: find_pictures([path]) for name, path in found.items()})
 
 
-def _evaluation_folder(root: Path, split: Split) -> Path:
+def evaluation_folder(root: Path, split: Split) -> Path:
+    """The folder of the validation or test split beside root/train.
+
+    Raises:
+        UsageError: there is none.
+    """
     validation = [root / name for name in ("val", "validation") if (root / name).is_dir()]
     test = [root / "test"] if (root / "test").is_dir() else []
     # without a test folder validation is the test split, and no longer there to choose settings by
@@ -242,7 +247,7 @@ def _split_by_name(root: Path, split: Split) -> Source:
     chosen: dict[str, list[Path]] = {}
     for name, folder in folders.items():
         files = find_pictures([folder])
-        test = _test_part([file.relative_to(folder).as_posix() for file in files])
+        test = in_test_part([file.relative_to(folder).as_posix() for file in files])
         chosen[name] = [file for file, in_test in zip(files, test, strict=True) if in_test == (split == "test")]
     return _folder_source(list(chosen), chosen)
 
@@ -261,7 +266,7 @@ def _folder_source(classes: Sequence[str], files: dict[str, list[Path]]) -> Sour
     return Source(tuple(classes), torch.tensor(targets, dtype=torch.int64), lambda row: open_picture(paths[row]))
 
 
-def _test_part(names: Sequence[str]) -> list[bool]:
+def in_test_part(names: Sequence[str]) -> list[bool]:
     """Which of one class's names are for testing: a fifth of them, at least one of two, by their hashes."""
     count = max(round(TEST_SHARE * len(names)), 1 if len(names) > 1 else 0)
     chosen = set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
@@ -326,7 +331,12 @@ def missing_split(split: str, where: str) -> str:
     return f"{where} has no {split} split"
 
 
-def _root(config: DataConfig) -> Path:
+def root_folder(config: DataConfig | MaskedDataConfig) -> Path:
+    """`config.root`, with ~ for the home folder.
+
+    Raises:
+        UsageError: it is not given, or is not a folder.
+    """
     if config.root is None:
         raise UsageError(f"data.root is not given, but must be the folder that holds the files of {config.name}")
     root = config.root.expanduser()
@@ -336,7 +346,7 @@ def _root(config: DataConfig) -> Path:
 
 
 def _places(config: DataConfig, *inside: str) -> list[Path]:
-    root = _root(config)
+    root = root_folder(config)
     return [root, *(root / name for name in inside)]
 
 

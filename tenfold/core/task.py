@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import DataConfig
+from .config import DataConfig, MaskedDataConfig
 from .data import ImageSet, normalize
+from .masks import MaskedImages
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,7 +30,7 @@ class Task:
     """of each channel, for values in [0, 1]"""
 
     @classmethod
-    def of(cls, config: DataConfig, images: ImageSet) -> Task:
+    def of(cls, config: DataConfig | MaskedDataConfig, images: ImageSet | MaskedImages) -> Task:
         """What pictures of this set are, normalised as the settings say."""
         own = config.normalize == "own"
         mean, std = (images.mean, images.std) if own else (IMAGENET_MEAN, IMAGENET_STD)
@@ -43,6 +44,6 @@ class Task:
         return asdict(self)
 
     def normalized(self, pictures: Tensor, *, channels_last: bool = False) -> Tensor:
-        """uint8 (N, C, H, W) in [0, 255] as the float32 that the networks read."""
+        """Pixels (N, C, H, W) in [0, 255], of any type, as the float32 that the networks read."""
         result = normalize(pictures, self.mean, self.std)
         return result.to(memory_format=torch.channels_last) if channels_last else result

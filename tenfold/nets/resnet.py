@@ -17,9 +17,9 @@ Shortcut = Literal["pad", "projection"]
 Stem = Literal["small", "half", "imagenet"]
 
 
-def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+def conv3x3(inputs: int, outputs: int, stride: int = 1, *, dilation: int = 1) -> nn.Conv2d:
     """A 3x3 convolution that keeps the resolution but for its stride; no bias, a norm follows."""
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
 
 
 def initialise_convolutions(network: nn.Module) -> None:
@@ -62,11 +62,13 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int = 1, *, shortcut: Shortcut = "projection") -> None:
+    def __init__(
+        self, inputs: int, width: int, stride: int = 1, *, shortcut: Shortcut = "projection", dilation: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(inputs, width, stride)
+        self.conv1 = conv3x3(inputs, width, stride, dilation=dilation)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv3x3(width, width)
+        self.conv2 = conv3x3(width, width, dilation=dilation)
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = make_shortcut(shortcut, inputs, width, stride, norm=True)
@@ -82,12 +84,14 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int = 1, *, shortcut: Shortcut = "projection") -> None:
+    def __init__(
+        self, inputs: int, width: int, stride: int = 1, *, shortcut: Shortcut = "projection", dilation: int = 1
+    ) -> None:
         super().__init__()
         outputs = width * self.expansion
         self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv3x3(width, width, stride)
+        self.conv2 = conv3x3(width, width, stride, dilation=dilation)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
