@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -50,12 +50,12 @@ def main() -> None:
     parser.add_argument("--sklearn", type=Path, required=True, help="folder with china.jpg")
     parser.add_argument("--target", type=Path, default=TARGET, help="file to write (default: %(default)s)")
     arguments = parser.parse_args()
-    stored = {}
+    stored: dict[str, Any] = {}
     for name, texture in TEXTURES.items():
         folder = arguments.sklearn if texture.file == "china.jpg" else arguments.skimage
         picture = Image.open(folder / texture.file).convert(texture.mode)
         stored[name] = np.stack([cut(picture, texture, box) for box in (texture.train, texture.test)])
-    np.savez_compressed(arguments.target, allow_pickle=False, **stored)
+    np.savez_compressed(arguments.target, **stored)
     print(f"{arguments.target}: {arguments.target.stat().st_size:,} bytes")
 
 

@@ -38,7 +38,7 @@ def mistake(capsys: pytest.CaptureFixture[str]) -> Mistake:
         assert main([str(argument) for argument in arguments]) == 2
         printed = capsys.readouterr()
         (*before, sentence) = printed.err.splitlines()
-        assert not [line for line in before if not line.startswith(("run folder: ", "eval  "))], before
+        assert not [line for line in before if not line.startswith(("run folder: ", "eval  ", "demo  "))], before
         assert sentence.startswith("tenfold: ")
         assert "Traceback" not in printed.err + printed.out
         return sentence.removeprefix("tenfold: ")
@@ -71,7 +71,7 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
 def test_list_has_a_line_for_each_method() -> None:
     ended = tenfold("list")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["distill", "resize"]
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["distill", "resize", "segment"]
     assert "arXiv:1901.04687" in ended.stdout
 
 
@@ -80,10 +80,11 @@ def test_list_has_a_line_for_each_method() -> None:
     [
         (["--help"], "tenfold COMMAND"),
         (["list", "--help"], "distill"),
-        (["train", "--help"], "VERB is one of distill, resize"),
+        (["train", "--help"], "VERB is one of distill, resize, segment"),
         (["train", "resize", "--help"], "passes over the training images, at least 1"),
         (["train", "resize", "--preset", "paper", "--help"], "(default: resnet-110)"),
         (["train", "distill", "--preset", "paper-a", "--help"], "(default: wrn-16-4)"),
+        (["train", "segment", "--preset", "voc", "--help"], "(default: voc)"),
         (["eval", "--help"], "tenfold eval RUN"),
         (["eval", "RUN", "--help"], "who decides"),
         (["demo", "RUN", "--help"], "picture files, or folders of them"),
@@ -164,6 +165,40 @@ def test_demo_takes_files_and_does_not_need_the_data(
     assert (tmp_path / "demo" / "sheet.png").is_file()
 
 
+def test_demo_writes_pictures_as_they_are_made(
+    trained: Callable[[str], Trained], pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = trained("segment").folder, tmp_path / "out"
+    assert main(["demo", str(run), str(pictures / "colour.jpg"), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"overlay: 1 file in {out / 'overlay'}", f"mask: 1 file in {out / 'mask'}"]
+    assert printed.err.startswith("demo  2/2")
+    for name, mode in (("overlay/colour.jpg", "RGB"), ("mask/colour.png", "P")):
+        with Image.open(out / name) as written:
+            assert (written.mode, written.size) == (mode, (50, 31))
+    assert main(["demo", str(run), str(pictures), "--out", str(out), "--opacity", "1"]) == 0
+    assert f"mask: 4 files in {out / 'mask'}" in capsys.readouterr().out
+    assert {path.name for path in (out / "mask").iterdir()} == {
+        f"{stem}.png" for stem in ("colour", "deep", "grey", "transparent")
+    }
+
+
+def test_a_picture_that_cannot_be_made_or_written_ends_in_one_sentence(
+    trained: Callable[[str], Trained], pictures: Path, tmp_path: Path, mistake: Mistake
+) -> None:
+    run, out = trained("segment").folder, tmp_path / "out"
+    whole = (pictures / "grey.png").read_bytes()
+    (pictures / "grey.png").write_bytes(whole[: len(whole) // 2])
+    assert "grey.png cannot be read as a picture" in mistake(["demo", run, pictures, "--out", out])
+    assert (out / "mask" / "colour.png").is_file()  # what was made before is kept
+    assert "opacity is 2.0, but must be between 0 and 1" in mistake(["demo", run, pictures, "--opacity", "2"])
+    assert "network is 'unet', but the run has c3net, espnet" in mistake(["demo", run, pictures, "--network", "unet"])
+    (tmp_path / "file").write_text("")
+    colour = pictures / "colour.jpg"
+    sentence = mistake(["demo", run, colour, "--out", tmp_path / "file"])
+    assert sentence.startswith(f"cannot write to {tmp_path / 'file' / 'overlay' / 'colour.jpg'}: ")
+
+
 def test_report_of_one_run_goes_into_its_folder(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copied / "report.html").unlink()
     assert main(["report", str(copied)]) == 0
@@ -192,7 +227,7 @@ def test_report_of_several_runs_compares_them(
         (["trian"], "no command 'trian'; the commands are list, train"),
         (["list", "all"], "takes no arguments, but was given 'all'"),
         (["train"], "needs VERB first"),
-        (["train", "shrink"], "no method 'shrink'; the methods are distill, resize"),
+        (["train", "shrink"], "no method 'shrink'; the methods are distill, resize, segment"),
         (["train", "resize", "--preset", "tiny"], "preset is 'tiny', but resize has smoke, laptop, paper"),
         (["train", "resize", "--preset"], "'--preset'. Expected 1 value"),
         (["train", "resize", "--train.epoch", "3"], "Unrecognized options: --train.epoch"),
@@ -203,6 +238,7 @@ def test_report_of_several_runs_compares_them(
         (["train", "resize", "--compute.device", "tpu"], "'tpu' for argument '--compute.device'"),
         (["train", "resize", "--compare-at", "0.5", "1.2"], "compare_at is 1.2, but must be above 0 and below 1"),
         (["train", "resize", "--train.scale-min", "0.0"], "above 0 and at most 1"),
+        (["train", "segment", "--train.crop", "0.5"], "train.crop is 0.5, but must be between 0 and 0.4"),
         (["train", "resize", "--resume", "nowhere"], "nowhere is not a run folder: it does not exist"),
         (["eval"], "needs RUN first"),
         (["eval", "nowhere"], "nowhere is not a run folder: it does not exist"),

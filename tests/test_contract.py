@@ -20,7 +20,7 @@ from tenfold import __main__ as program
 from tenfold import commands
 from tenfold.catalog import METHODS, Method
 from tenfold.core.config import explain, from_dict, to_dict
-from tenfold.core.demo import Rows
+from tenfold.core.demo import Pictures, Rows
 from tenfold.core.errors import UsageError
 
 from . import readme
@@ -99,6 +99,27 @@ resnet = build_net("resnet-20", classes=10)
 images = torch.randn(8, 3, 32, 32)
 labels = torch.randint(10, (8,))
 calibration = torch.randn(64, 3, 32, 32)
+""",
+    ),
+    "segment": Promise(
+        learned=(
+            # eleven classes of very different sizes
+            ("c3net/pixel accuracy", operator.gt, 0.4),
+            ("c3net/mean iou", operator.gt, 0.08),
+            ("espnet/mean iou", operator.gt, 0.08),
+        ),
+        eval_options={"batch_size": 8},
+        same={},
+        demo_inputs=a_picture,
+        prelude="""
+import torch
+from tenfold.nets import build_net
+torch.manual_seed(0)
+images = torch.randn(4, 3, 32, 64)
+labels = torch.randint(19, (4, 32, 64))
+from tenfold.segment.dense import DilatedSegmenter
+model = DilatedSegmenter("drn-d-22", 19, width=2)
+teacher = DilatedSegmenter("drn-d-22", 19, width=4)
 """,
     ),
 }
@@ -199,7 +220,7 @@ def test_the_demo_gives_what_it_declares(method: Method, trained: Callable[[str]
     inputs = PROMISES[method.verb].demo_inputs(tmp_path)
     values = demo(method.load("config").DemoOptions(**inputs))
     assert list(values) == [output.name for output in demo.outputs]
-    kinds = {"picture": Image.Image, "table": Rows, "text": str, "mesh": Path}
+    kinds = {"picture": Image.Image, "pictures": Pictures, "table": Rows, "text": str, "mesh": Path}
     for output in demo.outputs:
         value = values[output.name]
         assert output.about
@@ -208,6 +229,11 @@ def test_the_demo_gives_what_it_declares(method: Method, trained: Callable[[str]
             assert value.rows
             assert all(len(row) == len(value.columns) for row in value.rows)
             assert all(isinstance(text, str) for row in value.rows for text in row)
+        if isinstance(value, Pictures):
+            made = dict(value.made)
+            assert len(made) == value.count > 0
+            assert all(isinstance(picture, Image.Image) for picture in made.values())
+            assert not [name for name in made if Path(name).is_absolute() or ".." in Path(name).parts]
 
 
 @every_method

@@ -19,6 +19,7 @@ from tenfold.core.run import Run
 from tenfold.resize.config import EvalOptions
 
 from .command import environment
+from .segment.pictures import TINY, write_set
 
 EPOCHS = 3
 
@@ -104,6 +105,23 @@ def test_two_processes_distil_as_one(noise: Path, tmp_path: Path) -> None:
         assert set(line) == set(expected)
         for name in set(line) - {"time", "stage"}:
             assert line[name] == pytest.approx(expected[name], rel=1e-2), (line["stage"], line["step"], name)
+
+
+def test_two_processes_segment_as_one(tmp_path: Path) -> None:
+    config = replace(TINY, data=write_set(tmp_path, train=[(32, 48)] * 16, test=[(32, 48), (20, 60), (64, 96)]))
+    one = Run.open(commands.train("segment", config, root=tmp_path / "one"))
+    both = replace(config, compute=ComputeConfig(device="cpu", processes=2))
+    two = Run.open(commands.train("segment", both, root=tmp_path / "two"))
+    assert len(two.metrics()) == len(one.metrics()) == 1 + 2
+    for line, expected in zip(two.metrics(), one.metrics(), strict=True):
+        assert (line["stage"], line["step"]) == (expected["stage"], expected["step"])
+        for name in ("loss", "pixel accuracy", "learning rate"):
+            assert line[name] == pytest.approx(expected[name], rel=1e-2), (line["stage"], line["step"], name)
+    final, wanted = two.status["metrics"], one.status["metrics"]
+    assert list(final) == list(wanted)
+    assert final["c3net/pixel accuracy"] == pytest.approx(wanted["c3net/pixel accuracy"], abs=0.02)
+    # three pictures shared by two processes are each counted once
+    assert commands.evaluate(two.path) == pytest.approx(final, abs=1e-6)
 
 
 def test_torchrun_trains_the_same(noise: Path, alone: Path, tmp_path: Path) -> None:

@@ -108,18 +108,18 @@ def _decode(file: Path | BytesIO, name: str) -> Image.Image:
 
 
 @contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Turn whatever the body's decoder raises into one sentence about the file called `name`.
+def decoding(name: str, *, kind: str = "picture") -> Iterator[None]:
+    """Turn whatever the body's decoder raises into one sentence about the file called `name`, of a `kind`.
 
     Raises:
-        UsageError: the file is missing, not a picture, damaged, or so large that it looks like a decompression bomb.
+        UsageError: the file is missing, not of this kind, damaged, or so large that it looks like a decompression bomb.
     """
     try:
         yield
     except UsageError:
         raise
     except FileNotFoundError as error:
-        raise UsageError(f"{name} does not exist, but must be a picture") from error
+        raise UsageError(f"{name} does not exist, but must be a {kind}") from error
     except Image.DecompressionBombError as error:
         raise UsageError(
             f"{name} is larger than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, which is refused"
@@ -130,7 +130,8 @@ def decoding(name: str) -> Iterator[None]:
         raise
     # on damaged files the decoders raise almost anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception as error:
-        raise UsageError(f"{name} cannot be read as a picture: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{name} cannot be read as a {kind}: {reason}") from error
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

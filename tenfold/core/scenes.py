@@ -358,13 +358,13 @@ def _things(kit: Kit, street: Street, draws: Draws, labels: Bytes) -> list[Thing
     for label, most, sizes, on_road in (
         (PERSON, 8, (0.42, 0.52), 0.3),
         (VEHICLE, 3, (0.75, 1.05), 1.0),
-        (BAG, 3, (0.3, 0.45), 0.5),
+        (BAG, 3, (0.4, 0.6), 0.5),
     ):
         for _ in range(draws.below(most + 1)):
             side, sprite = draws.below(2), _any(kit, label, draws)
             edges = street.road if draws.uniform(0, 1) < on_road else (street.road[side], street.pavement[side])
             slim, size = math.sqrt(sprite.height / sprite.width), draws.uniform(*sizes)
-            scale, across = draws.uniform(3, 6.5) * draws.uniform(3, 6.5), draws.uniform(*edges)
+            scale, across = draws.uniform(3.5, 6.7) * draws.uniform(3.5, 6.7), draws.uniform(*edges)
             things.append(Thing(label, sprite, scale, across, size / slim, size * slim))
     for _ in range(1 + draws.below(3)):
         things += _pole(kit, street, draws)
@@ -383,7 +383,7 @@ def _any(kit: Kit, label: int, draws: Draws) -> Image.Image:
 
 def _pole(kit: Kit, street: Street, draws: Draws) -> list[Thing]:
     """A lamp with its arm over the road, or a shorter one with a sign on top."""
-    side, scale, width = draws.below(2), draws.uniform(6, 40), draws.uniform(0.03, 0.07)
+    side, scale, width = draws.below(2), draws.uniform(8, 40), draws.uniform(0.04, 0.08)
     inward, grey = 1 - 2 * side, draws.below(190)
     paint, across = Image.new("RGBa", (1, 1), (grey, grey, grey, 255)), street.road[side] - inward * 0.08
     if draws.uniform(0, 1) < 0.5:

@@ -104,14 +104,15 @@ def convert_dilated(
     arguments = example if isinstance(example, tuple) else (example,)
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    layers = []
     try:
-        for name in _dilated(model, arguments, wanted):
-            layers.append(_convert(model, name, arguments, keep=keep, initialise=initialise, repeats=repeats))
+        layers = tuple(
+            _convert(model, name, arguments, keep=keep, initialise=initialise, repeats=repeats)
+            for name in _dilated(model, arguments, wanted)
+        )
     finally:
         for module in model.modules():
             module.training = modes.get(module, modes[model])
-    return Conversion(tuple(layers))
+    return Conversion(layers)
 
 
 def exchange_dilated(model: nn.Module) -> int:
@@ -144,7 +145,7 @@ def _dilated(
     called: dict[str, None] = {}
     handles = []
     for name, module in model.named_modules():
-        if is_convertible(module) and (wanted is None or wanted(name, module)):  # type: ignore[arg-type]
+        if is_convertible(module) and (wanted is None or wanted(name, module)):
             handles.append(
                 module.register_forward_pre_hook(lambda _module, _inputs, name=name: called.setdefault(name))
             )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..core.demo import Output, Pictures
 from ..core.errors import UsageError
-from ..core.frames import count_frames, frames
+from ..core.frames import count_frames, frames, is_video
 from ..core.mask_files import Bytes
 from ..core.masks import fitted_pixels
 from ..core.pictures import find_pictures
@@ -46,23 +46,26 @@ class SegmentDemo:
             UsageError: the run has no such network, a file is missing or cannot be read, or a folder holds no picture.
         """
         networks = self.trained.networks
-        name = options.network or next(iter(networks))
-        if name not in networks:
-            raise UsageError(f"network is {name!r}, but the run has {', '.join(networks)}")
+        chosen = options.network or next(iter(networks))
+        if chosen not in networks:
+            raise UsageError(f"network is {chosen!r}, but the run has {', '.join(networks)}")
         files = find_pictures(options.images)
-        network = fuse(networks[name])
+        network = fuse(networks[chosen])
 
         def made() -> Iterator[tuple[str, Image.Image]]:
-            for file, stem in zip(files, _stems(files), strict=True):
+            stems: set[str] = set()
+            names: set[str] = set()
+            for file in files:
+                stem, alone = _free(file.stem, stems), not is_video(file) and count_frames(file) == 1
                 for number, picture in enumerate(frames(file), 1):
-                    frame = f"{stem}-{number:05d}" if count_frames(file) != 1 else stem
+                    name = _free(stem if alone else f"{stem}-{number:05d}", names)
                     picture.thumbnail((LARGEST, LARGEST))
                     labels = self.labels(network, picture)
                     yield (
-                        f"overlay/{frame}.jpg",
+                        f"overlay/{name}.jpg",
                         overlaid(picture, labels, self.trained.colours, opacity=options.opacity),
                     )
-                    yield f"mask/{frame}.png", palette_mask(labels, self.trained.colours)
+                    yield f"mask/{name}.png", palette_mask(labels, self.trained.colours)
 
         return {"pictures": Pictures(2 * sum(count_frames(file) for file in files), made())}
 
@@ -86,11 +89,11 @@ def load(folder: Path) -> SegmentDemo:
     return SegmentDemo(load_run(folder))
 
 
-def _stems(files: list[Path]) -> list[str]:
-    """What the outputs of each file are called: its name without the ending, numbered where that is taken."""
-    taken: dict[str, int] = {}
-    names = []
-    for file in files:
-        taken[file.stem] = taken.get(file.stem, 0) + 1
-        names.append(file.stem if taken[file.stem] == 1 else f"{file.stem}~{taken[file.stem]}")
-    return names
+def _free(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken, which it then is; on some systems a and A are one file."""
+    free, number = name, 1
+    while free.casefold() in taken:
+        number += 1
+        free = f"{name}~{number}"
+    taken.add(free.casefold())
+    return free

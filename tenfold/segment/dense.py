@@ -30,7 +30,7 @@ class DilatedSegmenter(nn.Module):
         self.backbone = build_drn(name, classes=num_classes, width=width)
         channels = self.backbone.out_channels
         # the backbone's own classifier of whole pictures has nothing to say here
-        self.backbone.fc = nn.Identity()
+        self.backbone.fc = nn.Identity()  # type: ignore[assignment]
         self.pyramid = AtrousPyramid(channels, 16 * width) if pyramid else nn.Identity()
         self.classifier = nn.Conv2d(16 * width if pyramid else channels, num_classes, 1)
 

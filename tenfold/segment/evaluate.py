@@ -18,8 +18,8 @@ from ..core.confusion import Confusion
 from ..core.cost import executed_macs
 from ..core.device import total
 from ..core.errors import UsageError
-from ..core.masks import MaskedImages, load_masked
 from ..core.mask_files import Bytes
+from ..core.masks import MaskedImages, load_masked
 from ..core.progress import Meter
 from ..core.run import Run
 from ..core.task import Task

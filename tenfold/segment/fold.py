@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -30,7 +31,7 @@ def fuse(model: M) -> M:
     _fold_below(box)
     fused = box["model"].requires_grad_(False)
     # the kernels that this is about want channels last; a convolution's output follows its weight
-    return fused.to(memory_format=torch.channels_last)  # type: ignore[return-value, call-overload]
+    return fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _fold_below(parent: nn.Module) -> None:
@@ -39,7 +40,7 @@ def _fold_below(parent: nn.Module) -> None:
             _fold_pair(parent, f"conv{number}", f"bn{number}")
     if isinstance(parent, nn.Sequential):
         names = list(parent._modules)
-        for first, second in zip(names, names[1:], strict=False):
+        for first, second in pairwise(names):
             _fold_pair(parent, first, second)
     for name, child in list(parent.named_children()):
         folded = _folded(child)

@@ -1,8 +1,9 @@
 """Concentrated-comprehensive convolutions for inference: the same function as their layers, computed faster on a CPU.
 
-The layers as written are slow there for one reason: a depthwise 3x3 whose padding is wider than about six columns has no
-kernel of its own in oneDNN and falls to a matrix product per channel, 10 to 30 times slower. The rest is memory traffic.
-What is done about it, each step an equality of real numbers:
+The layers as written are slow there for one reason above others: a depthwise convolution that pads more than about six
+columns has, in oneDNN, no kernel of its own (the dilated 3x3 in any layout, the one along the rows unless channels are
+last) and falls to a matrix product per channel, 6 to 30 times slower. The rest is reordering and memory traffic. What is
+done about it, each step an equality of real numbers:
 
 - Everything is channels last, where oneDNN's depthwise kernels need no reordering. Reductions and pointwise
   convolutions are matrix products of (pixels, channels).

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
 from ..core.figures import picture_grid
+from ..core.mask_files import IGNORE, Bytes
 from ..core.run import Run
 from .evaluate import Evaluator
 from .overlay import legend, overlaid
@@ -43,6 +43,6 @@ def draw_pictures(run: Run, evaluator: Evaluator, networks: Mapping[str, nn.Modu
         legend(images.classes, colours).save(path)
 
 
-def _agreement(found: np.ndarray, labels: np.ndarray) -> float:  # type: ignore[type-arg]
-    labelled = labels != 255
+def _agreement(found: Bytes, labels: Bytes) -> float:
+    labelled = labels != IGNORE
     return float((found == labels)[labelled].mean()) if labelled.any() else 1.0

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
-from tenfold.core.cost import executed_macs
+from tenfold.core.cost import alternating_seconds, executed_macs
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,34 @@ def test_it_leaves_no_graph() -> None:
     module, outputs = nn.Linear(4, 4), []
     executed_macs(lambda x: outputs.append(module(x)), torch.randn(2, 4))
     assert not outputs[0].requires_grad
+
+
+def test_functions_are_timed_in_turns_after_two_calls_each() -> None:
+    calls: list[str] = []
+    found = alternating_seconds([lambda x: calls.append("a"), lambda x: calls.append("b")], torch.ones(1), repeats=3)
+    assert calls == ["a", "b"] * (2 + 3)
+    assert len(found) == 2
+    assert all(seconds >= 0 for seconds in found)
+
+
+def test_times_are_the_medians_of_each_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    lasting = {"a": iter([50, 50, 3, 1, 2]), "b": iter([70, 70, 9, 9, 4])}  # the first two calls are not timed
+
+    def call(name: str) -> None:
+        nonlocal now
+        now += next(lasting[name])
+
+    assert alternating_seconds([lambda: call("a"), lambda: call("b")], repeats=3) == [2, 9]
+
+
+def test_timed_functions_get_their_inputs_and_leave_no_graph() -> None:
+    module, x, seen = nn.Linear(4, 4), torch.randn(2, 4), []
+    alternating_seconds([lambda *inputs: seen.append((inputs, module(inputs[0])))], x, 3, repeats=1)
+    assert len(seen) == 3
+    for inputs, out in seen:
+        assert inputs[0] is x
+        assert inputs[1:] == (3,)
+        assert not out.requires_grad
+    module(x).sum().backward()  # nothing that was timed is in the way of training

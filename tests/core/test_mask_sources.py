@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from PIL import Image
 
 from tenfold.core.config import MaskedDataConfig
 from tenfold.core.errors import UsageError
+from tenfold.core.mask_files import usual_colours
 from tenfold.core.mask_sources import (
     CITYSCAPES,
     VOC,
@@ -18,53 +17,13 @@ from tenfold.core.mask_sources import (
     read_camvid,
     read_cityscapes,
     read_folder,
-    read_legend,
     read_voc,
-    usual_colours,
 )
 from tenfold.core.sources import Split
 
-HEIGHT, WIDTH = 3, 4
-RANDOM = np.random.RandomState(0)
+from .mask_writers import HEIGHT, RANDOM, WIDTH, grey_png, mask, mode_of, picture
+
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-def picture(file: Path, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
-    """Writes a random picture, without loss if the ending is png; returns its pixels."""
-    pixels = RANDOM.randint(0, 256, (size[1], size[0], 3), np.uint8)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(file)
-    return pixels
-
-
-def mask(file: Path, labels: Sequence[Sequence[int]] | np.ndarray | int, *, palette: np.ndarray | None = None) -> None:
-    """Writes labels, or one everywhere, as a grey or palette file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    values = np.full((HEIGHT, WIDTH), labels) if isinstance(labels, int) else np.array(labels)
-    made = Image.fromarray(values.astype(np.uint8))
-    if palette is not None:
-        made.putpalette(palette.astype(np.uint8).tobytes())
-    made.save(file)
-
-
-def grey_png(file: Path, values: np.ndarray, *, bits: int) -> None:
-    """A grey PNG of 1, 2, 4 or 16 bits a pixel, which Pillow does not write as such."""
-    packed = []
-    for row in values:
-        text = "".join(f"{value:0{bits}b}" for value in row)
-        text += "0" * (-len(text) % 8)
-        packed.append(b"\0" + bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8)))
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n"
-    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(packed))), (b"IEND", b"")):
-        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)
-
-
-def mode_of(file: Path) -> str:
-    with Image.open(file) as stored:
-        return stored.mode
 
 
 def labels_of(source: MaskSource) -> list[list[int]]:
@@ -260,66 +219,6 @@ def test_what_voc_lacks_is_named(tmp_path: Path) -> None:
         read_voc(config, "train").open(0)
 
 
-# The file of classes
-
-
-def test_classes_are_read_with_and_without_colours(tmp_path: Path) -> None:
-    file = tmp_path / "classes"
-    texts = [
-        "road 1 2 3\nVoid 0 0 0\ntraffic light 4 5 6",
-        "name,r,g,b\nroad,1,2,3\nVoid,0,0,0\ntraffic light,4,5,6\n",
-        "\ufeffName, R, G, B\r\n# all of them\r\n\r\nroad, 1, 2, 3 # grey\r\nVoid, 0, 0, 0\r\ntraffic light, 4, 5, 6",
-    ]
-    for text in texts:
-        file.write_text(text, encoding="utf-8")
-        legend = read_legend(file)
-        assert legend.classes == ("road", "traffic light")
-        assert legend.colours.tolist() == [[1, 2, 3], [4, 5, 6]]
-        assert legend.labels == (0, 255, 1)
-        assert legend.by_colour == {(1, 2, 3): 0, (0, 0, 0): 255, (4, 5, 6): 1}
-    file.write_text("road\ntraffic light\nunlabelled\nIGNORE\nroute 66")
-    legend = read_legend(file)
-    assert legend.classes == ("road", "traffic light", "route 66")
-    assert legend.labels == (0, 1, 255, 255, 2)
-    assert not legend.by_colour
-    assert legend.colours.tolist() == usual_colours(3).tolist()
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "is empty"),
-        ("# nothing\n\n", "is empty"),
-        ("name,r,g,b\n", r"has 0 scored classes in 0 lines, but must have 1 to 255"),
-        ("void\nignore", r"has 0 scored classes in 2 lines"),
-        ("\n".join(f"c{i}" for i in range(256)), r"has 256 scored classes in 256 lines"),
-        ("road 1 2 3\ncar", r"gives car no colour, but must give every class one, or none"),
-        ("road\ncar\nroad", r"has the name road more than once"),
-        ("road 1 2 3\nvoid 1 2 3", r"has the colour \(1, 2, 3\) more than once"),
-        ("road 1 2 256", r"has the line 'road 1 2 256', but must have lines NAME or NAME R G B, colours from 0 to 255"),
-        ("road,1,2", r"has the line 'road,1,2'"),
-        ("1 2 3", r"has the line '1 2 3'"),
-    ],
-)
-def test_a_file_of_classes_that_is_wrong_says_so(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "classes.txt").write_text(text)
-    with pytest.raises(UsageError, match=rf"classes\.txt {words}"):
-        read_legend(tmp_path / "classes.txt")
-
-
-def test_a_file_of_classes_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"gone\.txt does not exist"):
-        read_legend(tmp_path / "gone.txt")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(UsageError, match=r"binary cannot be read as text"):
-        read_legend(tmp_path / "binary")
-
-
-def test_usual_colours_are_distinct() -> None:
-    assert len({tuple(colour) for colour in usual_colours(256).tolist()}) == 256
-    assert usual_colours(256)[[0, 15, 255]].tolist() == [[0, 0, 0], [192, 128, 128], [224, 224, 192]]
-
-
 # A folder
 
 
@@ -354,98 +253,6 @@ def test_a_picture_has_exactly_one_mask(tmp_path: Path) -> None:
     (tmp_path / "train/masks/a_gt.png").rename(tmp_path / "train/masks/a.bmp")
     with pytest.raises(UsageError, match=r"a\.png has 2 masks, \S+a\.bmp and \S+a\.png"):
         read_folder(config, "train")
-
-
-STAIRS = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 4
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda file: mask(file, STAIRS),
-        lambda file: mask(file, STAIRS, palette=RANDOM.randint(0, 256, (256, 3))),
-        lambda file: mask(file, STAIRS, palette=RANDOM.randint(0, 256, (4, 3))),  # which Pillow packs into 2 bits
-        lambda file: grey_png(file, STAIRS, bits=2),
-        lambda file: grey_png(file, STAIRS, bits=4),
-        lambda file: grey_png(file, STAIRS, bits=16),
-        lambda file: Image.fromarray(STAIRS.astype(np.int32)).save(file, format="TIFF"),
-        lambda file: Image.merge(
-            "LA", [Image.fromarray(STAIRS.astype(np.uint8)), Image.new("L", (WIDTH, HEIGHT), 255)]
-        ).save(file),
-        lambda file: mask(file.with_suffix(".bmp"), STAIRS),
-    ],
-    ids=["grey", "palette", "short palette", "2 bits", "4 bits", "16 bits", "32 bits", "alpha", "bmp"],
-)
-def test_values_are_read_as_stored(tmp_path: Path, write: Callable[[Path], object]) -> None:
-    assert one(folder(tmp_path, "a\nb\nvoid\nc", write)) == np.array([0, 1, 255, 2])[STAIRS].tolist()
-
-
-def test_one_bit_and_ignored_values_are_read_as_stored(tmp_path: Path) -> None:
-    config = folder(tmp_path, "a\nb", lambda file: grey_png(file, STAIRS % 2, bits=1))
-    assert mode_of(tmp_path / "train/masks/a.png") == "1"
-    assert one(config) == (STAIRS % 2).tolist()
-    mask(tmp_path / "train/masks/a.png", [[0, 1, 255, 0]] * HEIGHT)
-    assert one(config) == [[0, 1, 255, 0]] * HEIGHT
-    mask(tmp_path / "train/masks/a.png", 2)
-    with pytest.raises(UsageError, match=r"label 2 at pixel x = 0, y = 0, but must have labels 0 to 1 or 255"):
-        one(config)
-
-
-COLOURED = "sky 0 0 0\nvoid 9 9 9\nroad 200 100 50\ncar 50 100 200"
-TABLE = np.array([[0, 0, 0], [9, 9, 9], [200, 100, 50], [50, 100, 200]], np.uint8)
-BY_COLOUR = np.array([0, 255, 1, 2])[STAIRS].tolist()
-
-
-def in_colour(file: Path, **how: object) -> None:
-    Image.fromarray(TABLE[STAIRS]).save(file, **how)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        in_colour,
-        lambda file: Image.fromarray(TABLE[STAIRS]).convert("RGBA").save(file),
-        lambda file: Image.fromarray(TABLE[STAIRS]).save(file, format="WEBP", lossless=True),
-        # what tools that shrink PNGs make of a colour mask: a palette in an order of its own
-        lambda file: Image.fromarray(TABLE[STAIRS]).quantize(4).save(file),
-        lambda file: mask(file, STAIRS, palette=TABLE),
-        lambda file: mask(file, STAIRS),
-    ],
-    ids=["RGB", "RGBA", "WebP", "shuffled palette", "palette", "values"],
-)
-def test_colours_are_read_by_the_file_of_classes(tmp_path: Path, write: Callable[[Path], object]) -> None:
-    assert one(folder(tmp_path, COLOURED, write)) == BY_COLOUR
-
-
-def test_grey_masks_may_be_in_the_colours_of_the_classes(tmp_path: Path) -> None:
-    config = folder(tmp_path, "thing 255 255 255\nrest 0 0 0", lambda file: mask(file, STAIRS % 2 * 255))
-    assert one(config) == (1 - STAIRS % 2).tolist()
-    grey_png(tmp_path / "train/masks/a.png", STAIRS % 2 * 3, bits=2)
-    assert one(config) == (1 - STAIRS % 2).tolist()
-    grey_png(tmp_path / "train/masks/a.png", STAIRS % 2, bits=1)
-    assert one(config) == (1 - STAIRS % 2).tolist()
-
-
-def test_a_colour_of_no_class_is_named(tmp_path: Path) -> None:
-    config = folder(tmp_path, COLOURED, in_colour)
-    file = tmp_path / "train/masks/a.png"
-    pixels = TABLE[STAIRS]
-    pixels[1, 2] = 201, 100, 50
-    Image.fromarray(pixels).save(file)
-    with pytest.raises(UsageError, match=r"a\.png has colour 201 100 50 at pixel x = 2, y = 1, which is no class's$"):
-        one(config)
-    in_colour(file, format="JPEG")
-    with pytest.raises(UsageError, match=r"which is no class's: it is a JPEG, which changes colours"):
-        one(config)
-    Image.fromarray(np.dstack([TABLE[STAIRS], np.full((HEIGHT, WIDTH), 128, np.uint8)])).save(file)
-    with pytest.raises(UsageError, match=r"cannot be read as a mask: some of its pixels are transparent"):
-        one(config)
-    (tmp_path / "classes.txt").write_text("sky\nvoid\nroad\ncar")
-    in_colour(file)
-    with pytest.raises(
-        UsageError, match=r"is a colour picture, but must be grey or palette.*may give each class a col"
-    ):
-        one(config)
 
 
 def write_folder(root: Path, places: Sequence[str]) -> MaskedDataConfig:

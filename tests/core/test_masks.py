@@ -325,7 +325,7 @@ def test_batches_are_made_of_masked_pictures(camvid: Path, monkeypatch: pytest.M
     assert len(set(seen)) == 18
     again = next(TrainBatches(images, 6, seed=0).epoch(0, start=2))
     assert torch.equal(again.targets, batches[2].targets)
-    evaluated = list(EvalBatches(images, 8))  # type: ignore[arg-type]
+    evaluated = list(EvalBatches(images, 8))
     assert torch.equal(torch.cat([truth for _, truth in evaluated]), labels)
     with pytest.raises(UsageError, match=r"at most 20, the images in camvid \(train\)"):
         TrainBatches(images, 21, seed=0)
