@@ -142,22 +142,23 @@ _PAPER = Config(
 PRESETS: dict[str, Config] = {
     # seconds on a CPU, offline: learns visibly, no more
     "smoke": Config(
-        data=MaskedDataConfig(limit=128),
+        data=MaskedDataConfig(height=48, width=64, limit=96),
         net=NetSettings(depths=(1, 1)),
         train=TrainSettings(
-            encoder_epochs=2,
-            epochs=3,
+            encoder_epochs=1,
+            epochs=4,
             encoder_batch_size=16,
             batch_size=16,
-            learning_rate=5e-3,
+            learning_rate=1e-2,
             schedule="cosine",
-            sizes=(0.5,),
+            sizes=(1.0,),
         ),
         networks=("c3net", "espnet"),
         compute=ComputeConfig(channels_last=True),
     ),
-    # a few minutes on two CPU cores: composed street scenes
+    # a few minutes on two CPU cores: composed street scenes, seen at three quarters of their size
     "laptop": Config(
+        data=MaskedDataConfig(height=72, width=96),
         train=TrainSettings(
             encoder_epochs=2,
             epochs=4,

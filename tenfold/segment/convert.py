@@ -101,8 +101,11 @@ def convert_dilated(
         raise UsageError(f"keep is {keep!r}, but must be one of {', '.join(get_args(Keep))}")
     if initialise not in get_args(Initialise):
         raise UsageError(f"initialise is {initialise!r}, but must be one of {', '.join(get_args(Initialise))}")
+    if repeats < 1:
+        raise UsageError(f"repeats is {repeats}, but must be at least 1")
+    _refuse_bare(model)
     arguments = example if isinstance(example, tuple) else (example,)
-    modes = {module: module.training for module in model.modules()}
+    modes = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:
         layers = tuple(
@@ -110,8 +113,9 @@ def convert_dilated(
             for name in _dilated(model, arguments, wanted)
         )
     finally:
-        for module in model.modules():
-            module.training = modes.get(module, modes[model])
+        # parents come before their children, so that a new part has the mode of the one whose place it took
+        for name, training in modes.items():
+            model.get_submodule(name).train(training)
     return Conversion(layers)
 
 
@@ -121,11 +125,19 @@ def exchange_dilated(model: nn.Module) -> int:
     Returns:
         How many there were.
     """
+    _refuse_bare(model)
     found = [module for module in model.modules() if is_convertible(module)]
     for module in found:
         assert isinstance(module, nn.Conv2d)
         _exchange(model, module, _block_like(module))
     return len(found)
+
+
+def _refuse_bare(model: nn.Module) -> None:
+    if is_convertible(model):
+        raise UsageError(
+            "the model is itself the convolution, but must contain it, so that it can be exchanged in place"
+        )
 
 
 def is_convertible(module: nn.Module) -> bool:
@@ -135,7 +147,9 @@ def is_convertible(module: nn.Module) -> bool:
     rate = module.dilation[0]
     padded = module.padding in ("same", (rate, rate)) and module.padding_mode == "zeros"
     alike = module.dilation == (rate, rate) and module.stride[0] == module.stride[1]
-    return module.kernel_size == (KERNEL, KERNEL) and module.groups == 1 and rate > 1 and padded and alike
+    # of a single input channel, it is depthwise already
+    dense = module.groups == 1 and module.in_channels > 1
+    return module.kernel_size == (KERNEL, KERNEL) and dense and rate > 1 and padded and alike
 
 
 def _dilated(
@@ -151,6 +165,8 @@ def _dilated(
             )
     try:
         model(*arguments)
+    except Exception as error:
+        raise UsageError(f"the network does not run on the example: {error}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -163,6 +179,8 @@ def _convert(
     convolution = model.get_submodule(name)
     assert isinstance(convolution, nn.Conv2d)
     inputs = _inputs_of(model, convolution, arguments)
+    if inputs.numel() == 0:
+        raise UsageError(f"{name} reads {tuple(inputs.shape)}, but must read one picture or more")
     block = _block_like(convolution).eval()
     error = fit_concentrated(block, convolution, inputs) if initialise == "activations" else float("nan")
     first, last = alternating_seconds([convolution, fuse(block)], inputs, repeats=repeats)
@@ -206,7 +224,8 @@ def _inputs_of(model: nn.Module, module: nn.Module, arguments: tuple[Any, ...]) 
 def _exchange(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put `new` wherever `old` is; a layer that several parents share stays shared."""
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+        # not named_children, which names a child that has two names once
+        for name, child in list(parent._modules.items()):
             if child is old:
                 setattr(parent, name, new)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ def fuse(model: M) -> M:
     # one that is itself a foldable part becomes another module, hence the wrapping
     box = nn.ModuleDict({"model": copy.deepcopy(model).eval()})
     _fold_below(box)
-    fused = box["model"].requires_grad_(False)
+    fused = box["model"].eval().requires_grad_(False)  # what was put in is new, hence in training mode
     # the kernels that this is about want channels last; a convolution's output follows its weight
     return fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -80,7 +81,9 @@ def folded_branch(block: ConcentratedConv2d, scale: Tensor | None = None) -> Fol
     part = block.concentration
     vertical, vertical_bias = _normed(part.vertical, part.vertical_norm)
     horizontal, horizontal_bias = _normed(part.horizontal, part.horizontal_norm)
-    pointwise = block.pointwise.weight.flatten(1)
+    pointwise, bias = block.pointwise.weight.flatten(1), block.pointwise.bias
+    if scale is not None:
+        pointwise, bias = pointwise * scale[:, None], None if bias is None else bias * scale
     return FoldedBranch(
         dilation=block.dilation,
         vertical=vertical.flatten(1),
@@ -89,7 +92,8 @@ def folded_branch(block: ConcentratedConv2d, scale: Tensor | None = None) -> Fol
         horizontal=horizontal.flatten(1),
         horizontal_bias=horizontal_bias,
         depthwise=block.depthwise.weight[:, 0],
-        pointwise=pointwise if scale is None else pointwise * scale[:, None],
+        pointwise=pointwise,
+        pointwise_bias=bias,
     )
 
 
@@ -99,8 +103,11 @@ def _fused_pyramid(module: DilatedPyramid) -> FusedPyramid:
     branches, start = [], 0
     for branch in module.branches:
         assert isinstance(branch, ConcentratedConv2d)
-        branches.append(folded_branch(branch, scale[start : start + branch.out_channels]))
-        start += branch.out_channels
+        end = start + branch.out_channels
+        branches.append(replace(folded_branch(branch, scale[start:end]), pointwise_bias=None))
+        if branch.pointwise.bias is not None:
+            shift[start:end] += branch.pointwise.bias * scale[start:end]
+        start = end
     return FusedPyramid(
         module.reduce.weight,
         module.reduce.stride[0],

@@ -67,6 +67,8 @@ class FoldedBranch:
     """(n, 3, 3)"""
     pointwise: Tensor
     """(out, n), times the scale of any norm that follows"""
+    pointwise_bias: Tensor | None = None
+    """(out,), times that scale too; None is 0"""
 
 
 class FusedConcentrated(nn.Module):
@@ -88,6 +90,7 @@ class FusedConcentrated(nn.Module):
     horizontal_bias: Tensor
     depthwise: Tensor
     pointwise: Tensor
+    pointwise_bias: Tensor | None
 
     def __init__(self, branch: FoldedBranch) -> None:
         super().__init__()
@@ -101,13 +104,15 @@ class FusedConcentrated(nn.Module):
         self.register_buffer("horizontal_bias", _own(branch.horizontal_bias))
         self.register_buffer("depthwise", _own(branch.depthwise[:, None]))
         self.register_buffer("pointwise", _own(branch.pointwise))
+        bias = branch.pointwise_bias
+        self.register_buffer("pointwise_bias", None if bias is None else _own(bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, n, H, W) to (N, out, H, W), any H and W from 1, any N from 0; channels last on a CPU."""
         if x.device.type != "cpu":
-            return F.conv2d(self.spatial(x), self.pointwise[:, :, None, None])
+            return F.conv2d(self.spatial(x), self.pointwise[:, :, None, None], self.pointwise_bias)
         y = self.spatial(x.contiguous(memory_format=torch.channels_last))
-        return F.linear(y.permute(0, 2, 3, 1), self.pointwise).permute(0, 3, 1, 2)
+        return F.linear(y.permute(0, 2, 3, 1), self.pointwise, self.pointwise_bias).permute(0, 3, 1, 2)
 
     def spatial(self, x: Tensor) -> Tensor:
         """All but the pointwise convolution: (N, n, H, W), on a CPU channels last, to (N, n, H, W)."""
@@ -283,6 +288,8 @@ def _check_branch(branch: FoldedBranch) -> None:
     _check_shape("horizontal_bias", branch.horizontal_bias, (n,))
     _check_shape("depthwise", branch.depthwise, (n, 3, 3))
     _check_shape("pointwise", branch.pointwise, (len(branch.pointwise), n))
+    if branch.pointwise_bias is not None:
+        _check_shape("pointwise_bias", branch.pointwise_bias, (len(branch.pointwise),))
 
 
 def _check_pyramid(

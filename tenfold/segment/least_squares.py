@@ -9,6 +9,8 @@ Shape letters: C input channels, O output channels, T = 9 taps.
 
 from __future__ import annotations
 
+from math import gcd
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -80,7 +82,9 @@ def _second_moments(inputs: Tensor, convolution: nn.Conv2d) -> Tensor:
     each = max(1, PATCHES // len(inputs))
     for picture in inputs.float().split(1):
         patches = F.unfold(picture, KERNEL, dilation=rate, padding=rate, stride=stride)[0]
-        step = max(1, patches.shape[1] // each)
+        step = -(-patches.shape[1] // each)
+        while step > 1 and gcd(step, -(-picture.shape[3] // stride)) > 1:
+            step += 1  # one that divides the width would look at some columns only
         patches = patches[:, ::step].double()
         total += patches @ patches.T
     # the scale of the activations decides nothing; without it, the equations are solvable whatever it is

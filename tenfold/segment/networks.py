@@ -164,11 +164,12 @@ class _Espnet(LightNet):
         self.up_quarter = doubling(classes)
         self.project_quarter = nn.Conv2d(128 + 3, classes, 1, bias=False)
         self.before_merge = NormAct(2 * classes)
+        width = max(classes, len(rates))  # each branch needs a channel, however few the classes
         self.merge_quarter = DilatedPyramid(
-            2 * classes, classes, rates=rates, branch=branch, hierarchical=hierarchical, residual=False
+            2 * classes, width, rates=rates, branch=branch, hierarchical=hierarchical, residual=False
         )
-        self.up_half = UpNormAct(classes)
-        self.merge_half = ConvNormAct(16 + 3 + classes, classes)
+        self.up_half = UpNormAct(width)
+        self.merge_half = ConvNormAct(16 + 3 + width, classes)
         self.up_full = doubling(classes)
 
     def decode(self, features: Features) -> Tensor:
@@ -184,8 +185,8 @@ class C3Net(_Espnet):
     191,614 parameters for 20 classes and rates (2, 3, 7, 13), 198,434 with rates (2, 4, 8, 16).
 
     Args:
-        num_classes: K, at least as many as there are rates.
-        rates: dilations of the parallel branches, at least one.
+        num_classes: K, at least 1.
+        rates: dilations of the parallel branches, 1 to 64 of them.
         depths: modules at 1/4 and at 1/8 of the resolution (the paper's p and q).
 
     Raises:
@@ -258,11 +259,9 @@ def _bilinear(x: Tensor) -> Tensor:
 
 
 def _check(classes: int, rates: Sequence[int], depths: tuple[int, int]) -> None:
-    if not rates or min(rates) < 1:
-        raise UsageError(f"rates are {tuple(rates)}, but must be one or more, each at least 1")
-    if classes < len(rates):
-        raise UsageError(
-            f"num_classes is {classes}, but must be at least {len(rates)}: each of {len(rates)} rates needs a channel"
-        )
+    if not 1 <= len(rates) <= 64 or min(rates) < 1:
+        raise UsageError(f"rates are {tuple(rates)}, but must be 1 to 64, each at least 1")
+    if classes < 1:
+        raise UsageError(f"num_classes is {classes}, but must be at least 1")
     if len(depths) != 2 or min(depths) < 0:
         raise UsageError(f"depths are {depths}, but must be two numbers of modules, each at least 0")

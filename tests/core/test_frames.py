@@ -113,8 +113,8 @@ def test_a_video_cut_short_gives_what_it_has_or_is_named(tmp_path: Path) -> None
     data = video(tmp_path / "film.mkv").read_bytes()
     (tmp_path / "film.mkv").write_bytes(data[: len(data) // 2])
     assert 0 < len(list(frames(tmp_path / "film.mkv"))) < 10
-    (tmp_path / "film.mkv").write_bytes(data[: data.index(b"\x1f\x43\xb6\x75")])  # where the frames begin
-    with pytest.raises(UsageError, match=r"film\.mkv (has no frame that can be read|cannot be read as a video)"):
+    (tmp_path / "film.mkv").write_bytes(data[: data.index(b"\x1f\x43\xb6\x75") + 40])  # within the first frame
+    with pytest.raises(UsageError, match=r"film\.mkv has no frame that can be read$"):
         list(frames(tmp_path / "film.mkv"))
     data = video(tmp_path / "film.mp4").read_bytes()  # its table of contents is at the end
     (tmp_path / "film.mp4").write_bytes(data[: len(data) // 2])

@@ -109,7 +109,7 @@ def test_a_concentrated_convolution_alone(dilation: int, options: Any, dtype: to
 
 
 @pytest.mark.parametrize("options", [{}, {"residual": False}, {"stride": 2}, {"hierarchical": True}])
-@pytest.mark.parametrize("rates", [(2, 4), (1, 3), (2,)])
+@pytest.mark.parametrize("rates", [(2, 4, 5), (1, 3), (2,)])
 def test_a_pyramid_alone(rates: tuple[int, ...], options: Any) -> None:
     pyramid = randomised(DilatedPyramid(11, 11, rates=rates, branch=concentrated, **options)).double()
     fused, x = fuse(pyramid), torch.randn(2, 11, 9, 12, dtype=torch.float64)

@@ -82,9 +82,10 @@ def up(x: Tensor, weight: Tensor) -> Tensor:
     return squares.reshape(len(x), weight.shape[1], 2 * x.shape[2], 2 * x.shape[3])
 
 
+@pytest.mark.parametrize("classes", [6, 2])  # with 2, the last pyramid reads as many channels as it gives
 @pytest.mark.parametrize("kind", [C3Net, DepthwiseNet, ESPNet])
-def test_espnets_frame(kind: Any) -> None:
-    network = small(kind).double()
+def test_espnets_frame(kind: Any, classes: int) -> None:
+    network = small(kind, classes).double()
     assert not isinstance(network, C3NetV2)
     x = torch.randn(2, 3, 16, 24, dtype=torch.float64)
     found = encoder_by_hand(network, x, 3 if kind is ESPNet else 2)
@@ -92,6 +93,7 @@ def test_espnets_frame(kind: Any) -> None:
     above = up(norm_by_hand(found["logits"], net.after_encoder, 1e-3), net.up_quarter.weight)
     projected = torch.einsum("nchw,oc->nohw", found["quarter"], net.project_quarter.weight[:, :, 0, 0])
     merged = net.merge_quarter(net.before_merge(torch.cat([projected, above], 1)))
+    assert not net.merge_quarter.residual
     merged = net.merge_half(torch.cat([net.up_half(merged), found["half"]], 1))
     torch.testing.assert_close(network(x), up(merged, net.up_full.weight))
     torch.testing.assert_close(network.encode(x), found["logits"])
@@ -166,10 +168,17 @@ def test_depths_and_rates_are_those_given(kind: Any) -> None:
         assert [part.dilation for part in rates] in ([3, 5], [(3, 3), (5, 5)])
 
 
+@pytest.mark.parametrize("classes", [1, 2, 3])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_as_many_classes_as_rates_will_do(kind: Any) -> None:
-    network = randomised(kind(2, rates=(1, 2), depths=(0, 0)))
-    assert network(torch.randn(1, 3, 8, 8)).shape == (1, 2, 8, 8)
+def test_fewer_classes_than_rates_will_do(kind: Any, classes: int) -> None:
+    network = randomised(kind(classes, depths=(0, 0)))
+    assert network(torch.randn(1, 3, 8, 16)).shape == (1, classes, 8, 16)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_as_many_rates_as_channels_will_do(kind: Any) -> None:
+    network = randomised(kind(3, rates=(2,) * 64, depths=(0, 0)))
+    assert network(torch.randn(1, 3, 8, 8)).shape == (1, 3, 8, 8)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -186,9 +195,10 @@ def test_a_sentence_for_pictures_of_another_shape(shape: tuple[int, ...], kind: 
 @pytest.mark.parametrize(
     ("classes", "options", "message"),
     [
-        (20, {"rates": ()}, "rates are (), but must be one or more, each at least 1"),
-        (20, {"rates": (2, 0)}, "rates are (2, 0), but must be one or more, each at least 1"),
-        (2, {"rates": (1, 2, 4)}, "num_classes is 2, but must be at least 3: each of 3 rates needs a channel"),
+        (20, {"rates": ()}, "rates are (), but must be 1 to 64, each at least 1"),
+        (20, {"rates": (2, 0)}, "rates are (2, 0), but must be 1 to 64, each at least 1"),
+        (20, {"rates": (1,) * 65}, f"rates are {(1,) * 65}, but must be 1 to 64, each at least 1"),
+        (0, {}, "num_classes is 0, but must be at least 1"),
         (20, {"depths": (1,)}, "depths are (1,), but must be two numbers of modules, each at least 0"),
         (20, {"depths": (1, -1)}, "depths are (1, -1), but must be two numbers of modules, each at least 0"),
     ],
