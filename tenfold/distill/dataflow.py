@@ -22,15 +22,17 @@ from torch.overrides import TorchFunctionMode
 from ..core.errors import UsageError
 
 RELUS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6}
-SMOOTH = {F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.leaky_relu, F.prelu, F.softplus, torch.prelu}
+SMOOTH = {F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.leaky_relu, F.softplus}
+SLOPED = {F.prelu, torch.prelu}
+"""ReLUs that let some of what is negative through: a student may have them, what a teacher says of it there is another thing"""
 CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, torch.conv1d, torch.conv2d, torch.conv3d}
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, Tensor.__radd__}
 POOLS = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d, torch.mean, Tensor.mean}
 
 
 def is_relu(function: Any, arguments: Sequence[Any], options: dict[str, Any]) -> bool:
-    """Whether a call is a ReLU or a ReLU6 of feature maps (N, C, H, W)."""
-    if function not in RELUS and not (function in (F.hardtanh, F.hardtanh_) and _is_relu6(arguments, options)):
+    """Whether a call is a ReLU, ReLU6 or PReLU of feature maps (N, C, H, W)."""
+    if function not in RELUS | SLOPED and not (function in (F.hardtanh, F.hardtanh_) and _is_relu6(arguments, options)):
         return False
     source = arguments[0] if arguments else options.get("input")
     return isinstance(source, Tensor) and source.dim() == 4

@@ -74,7 +74,7 @@ def pair_positions(
         for module, training in before:
             module.training = training
     if names is None:
-        found = (find_positions(teacher, teacher_flow), find_positions(student, student_flow))
+        found = (find_positions(teacher, teacher_flow), find_positions(student, student_flow, learns=True))
         count = min(map(len, found))
         return list(zip(found[0][-count:], found[1][-count:], strict=True))
     if not names:

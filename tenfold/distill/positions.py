@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import UsageError
-from .dataflow import POOLS, SMOOTH, Dataflow, Value
+from .dataflow import POOLS, SLOPED, SMOOTH, Dataflow, Value
 
 Affine = tuple[Tensor | None, Tensor | None]
 
@@ -43,18 +43,24 @@ class Position:
     """a residual sum: `affine` is that of its residual branch"""
 
 
-def find_positions(network: nn.Module, flow: Dataflow) -> tuple[Position, ...]:
+def find_positions(network: nn.Module, flow: Dataflow, *, learns: bool = False) -> tuple[Position, ...]:
     """The positions of a network from one watched pass, from its input on.
+
+    Args:
+        network: the one that was watched.
+        flow: what was seen.
+        learns: it is a student, for which a PReLU is as good as a ReLU: it is compared before its activation.
 
     Raises:
         UsageError: it has none, or it is built with activations that this method has no meaning for.
     """
     name = type(network).__name__
-    smooth = {value.function for value in flow.bottlenecks} & SMOOTH
+    refused = SMOOTH if learns else SMOOTH | SLOPED
+    smooth = {value.function for value in flow.bottlenecks} & refused
     found = [] if smooth else [position for run in _stages(flow) if (position := _of_stage(flow, run)) is not None]
     if found:
         return tuple(found)
-    smooth = smooth or {value.function for value in flow.values} & SMOOTH
+    smooth = smooth or {value.function for value in flow.values} & refused
     if smooth:
         used = ", ".join(sorted(function.__name__ for function in smooth))
         raise UsageError(
