@@ -1,6 +1,6 @@
 """What a converted network keeps before fine-tuning, and how fast fine-tuning brings back the rest.
 
-    python benchmarks/segment_convert.py [--seeds 0 1 2] [--network drn-d-22] [--width 8] [--epochs 12] [--fine-tune 1 2 4]
+    python benchmarks/segment_convert.py [--seeds 0 1 2] [--network drn-d-22] [--width 4] [--epochs 8] [--fine-tune 1 3]
 
 On the composed scenes: train a dense dilated network, exchange all its dilated convolutions, with random weights and with
 weights fitted to activations, and fine-tune both, by labels alone and with the dense network as teacher (`distill`, positions
@@ -41,9 +41,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--network", default="drn-d-22", help="a backbone of tenfold.nets.drn")
-    parser.add_argument("--width", type=int, default=8, help="16 is the published network")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--fine-tune", type=int, nargs="+", default=[1, 2, 4], help="epochs of the fine-tunings")
+    parser.add_argument("--width", type=int, default=4, help="16 is the published network")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--fine-tune", type=int, nargs="+", default=[1, 3], help="epochs of the fine-tunings")
     parser.add_argument("--limit", type=int, default=None, help="use fewer scenes")
     options = parser.parse_args()
     data = MaskedDataConfig(limit=options.limit)
@@ -59,16 +59,17 @@ def main() -> None:
         print(f"| {name} | {mean:.1f} ± {spread:.1f} |")
 
 
-def one_seed(
-    seed: int, images: MaskedImages, held_out: MaskedImages, options: argparse.Namespace
-) -> dict[str, float]:
+def one_seed(seed: int, images: MaskedImages, held_out: MaskedImages, options: argparse.Namespace) -> dict[str, float]:
     torch.manual_seed(seed)
     task = Task.of(MaskedDataConfig(), images)
     dense = DilatedSegmenter(options.network, len(images.classes), width=options.width)
     weights = class_weights(images.class_shares()).float()
 
+    def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits, labels, weights, ignore_index=255)
+
     def by_labels(net: nn.Module) -> Loss:
-        return lambda pictures, labels: nn.functional.cross_entropy(net(pictures), labels, weights, ignore_index=255)
+        return lambda pictures, labels: task_loss(net(pictures), labels)
 
     train(dense, by_labels(dense), list(dense.parameters()), images, task, epochs=options.epochs, seed=seed)
     results = {"dense": score(dense, held_out, task)}
@@ -86,7 +87,7 @@ def one_seed(
             train(net, by_labels(net), list(net.parameters()), images, task, epochs=epochs, seed=seed, peak=2e-3)
             results[f"{kind}, {epochs} epochs by labels"] = score(net, held_out, task)
             net = copy.deepcopy(converted)
-            distiller = FeatureDistiller(dense, net, example=example[:2], alpha="auto")
+            distiller = FeatureDistiller(dense, net, example=example[:2], alpha="auto", task_loss=task_loss)
             distiller.train()
             taught = train(
                 net,

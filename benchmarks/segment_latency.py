@@ -111,9 +111,7 @@ def layer_table(device: str, rounds: int) -> None:
             dense = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, bias=False).to(device)
             block = ConcentratedConv2d(channels, channels, dilation=rate).to(device).eval()
             dense_last = dense_in_channels_last(dense)
-            times = alternating_seconds(
-                [dense, dense_last, block, in_channels_last(fuse(block))], maps, repeats=rounds
-            )
+            times = alternating_seconds([dense, dense_last, block, in_channels_last(fuse(block))], maps, repeats=rounds)
             fastest = min(times[:2])
             cells.append(f"{fastest / times[2]:.2f} / {fastest / times[3]:.2f}")
         print(f"| {channels} | {' | '.join(cells)} |", flush=True)

@@ -159,12 +159,13 @@ PRESETS: dict[str, Config] = {
     # a few minutes on two CPU cores: composed street scenes, seen at three quarters of their size
     "laptop": Config(
         data=MaskedDataConfig(height=72, width=96),
+        net=NetSettings(rates=(2, 3, 7, 13)),
         train=TrainSettings(
-            encoder_epochs=2,
+            encoder_epochs=1,
             epochs=4,
-            encoder_batch_size=16,
-            batch_size=16,
-            learning_rate=5e-3,
+            encoder_batch_size=8,
+            batch_size=8,
+            learning_rate=1e-2,
             schedule="cosine",
             sizes=(1.0,),
         ),
