@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..nets.resnet import BasicBlock, Bottleneck
 from .concentrated import ConcentratedConv2d
 from .fused import FoldedBranch, FusedConcentrated, FusedPyramid
+from .networks import C3NetV2
 from .pyramid import ConvNormAct, DilatedPyramid, UpNormAct
 
 M = TypeVar("M", bound=nn.Module)
@@ -36,6 +37,8 @@ def fuse(model: M) -> M:
 
 
 def _fold_below(parent: nn.Module) -> None:
+    if isinstance(parent, C3NetV2):
+        parent.classifies_first = True
     if isinstance(parent, BasicBlock | Bottleneck):
         for number in (1, 2, 3):
             _fold_pair(parent, f"conv{number}", f"bn{number}")

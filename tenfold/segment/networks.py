@@ -246,12 +246,14 @@ class C3NetV2(LightNet):
         self.merge_quarter = ConvNormAct(num_classes + 64, num_classes, separable=True)
         self.merge_half = ConvNormAct(2 * num_classes, num_classes, separable=True)
         self.classifier = nn.Conv2d(num_classes, num_classes, 1, bias=False)
+        self.classifies_first = False
 
     def decode(self, features: Features) -> Tensor:
         above = _bilinear(self.after_encoder(features.logits))
         above = _bilinear(self.merge_quarter(torch.cat([above, features.fine], 1)))
         above = self.merge_half(torch.cat([above, features.stem], 1))
-        return self.classifier(_bilinear(above))
+        # a 1x1 convolution and an interpolation change places freely; at half the resolution it is a quarter of the work
+        return _bilinear(self.classifier(above)) if self.classifies_first else self.classifier(_bilinear(above))
 
 
 def _bilinear(x: Tensor) -> Tensor:
