@@ -15,7 +15,8 @@ from .masks import IGNORE
 class Confusion:
     """Which class was predicted for which, gathered over batches of any sizes; scores are exact over all their pixels.
 
-    Example:
+    Example::
+
         confusion = Confusion(len(images.classes))
         for pictures, labels in batches:
             confusion.update(model(pictures), labels)
