@@ -133,7 +133,8 @@ class EvalBatches:
             raise UsageError(f"the batch size is {batch_size}, but must be at least 1")
         self.images = images
         self.batch_size = batch_size
-        self._share = torch.arange(rank * len(images) // world, (rank + 1) * len(images) // world)
+        share = stretch(len(images), rank=rank, world=world)
+        self._share = torch.arange(share.start, share.stop)
 
     def __len__(self) -> int:
         return -(-len(self._share) // self.batch_size)
@@ -141,6 +142,11 @@ class EvalBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         chunks = (self._share[i : i + self.batch_size] for i in range(0, len(self._share), self.batch_size))
         return made_ahead(self.images.fetch, chunks) if self.images.lazy else map(self.images.fetch, chunks)
+
+
+def stretch(count: int, *, rank: int, world: int) -> range:
+    """The places, of 0 .. count - 1, that process `rank` of `world` looks at: together they look at each exactly once."""
+    return range(rank * count // world, (rank + 1) * count // world)
 
 
 def made_ahead(make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

@@ -8,8 +8,9 @@ print(distiller.positions)                                           # module, s
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..core.lazily import lazy_names
 
 if TYPE_CHECKING:
     from .config import PRESETS, Config
@@ -46,13 +47,4 @@ __all__ = [
     "partial_l2",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: reading a method's settings must not load torch
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

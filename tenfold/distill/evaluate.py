@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from ..core.batches import EvalBatches
-from ..core.config import from_dict
 from ..core.cost import executed_macs
 from ..core.data import ImageSet, load_images
 from ..core.device import total
@@ -19,6 +17,7 @@ from ..core.errors import UsageError
 from ..core.metrics import Accuracy
 from ..core.run import Run
 from ..core.task import Task
+from ..core.trained import open_trained
 from .config import Config, EvalOptions
 from .stages import TEACHER, build_student, build_teacher, stage_names
 
@@ -90,13 +89,7 @@ def load_run(folder: Path) -> tuple[Config, Task, dict[str, nn.Module]]:
     Raises:
         UsageError: the folder is not a run of this method, or it has no trained network yet.
     """
-    run = Run.open(folder)
-    if run.verb != "distill":
-        raise UsageError(f"{folder} is a run of {run.verb}, but must be one of distill")
-    config = from_dict(Config, run.settings["config"])
-    state: Any = run.load(name="best")
-    if state is None:
-        raise UsageError(f"{folder} has no trained network yet; its status is {run.status['state']}")
+    config, state = open_trained(folder, "distill", Config)
     task = Task.from_state(state["task"])
     networks: dict[str, nn.Module] = {}
     for name in stage_names(config):

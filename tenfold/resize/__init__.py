@@ -9,8 +9,9 @@ small = net.freeze(scale=0.65, images=calibration)   # an ordinary smaller nn.Mo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..core.lazily import lazy_names
 
 if TYPE_CHECKING:
     from .config import PRESETS, Config, GateSettings
@@ -49,13 +50,4 @@ __all__ = [
     "self_distillation",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: reading a method's settings must not load torch
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -12,13 +12,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ..core.batches import EvalBatches, derive_seed
-from ..core.config import from_dict
 from ..core.data import ImageSet, load_images
 from ..core.device import total
-from ..core.errors import UsageError
 from ..core.metrics import Accuracy
 from ..core.run import Run
 from ..core.task import Task
+from ..core.trained import open_trained
 from .config import Config, EvalOptions
 from .freeze import block_usage, choose_blocks, freeze_blocks
 from .gate import Mode
@@ -140,13 +139,7 @@ def load_run(folder: Path) -> tuple[Config, Task, ResizableNet]:
     Raises:
         UsageError: the folder is not a run of this method, or it has no trained network yet.
     """
-    run = Run.open(folder)
-    if run.verb != "resize":
-        raise UsageError(f"{folder} is a run of {run.verb}, but must be one of resize")
-    config = from_dict(Config, run.settings["config"])
-    state = run.load(name="best")
-    if state is None:
-        raise UsageError(f"{folder} has no trained network yet; its status is {run.status['state']}")
+    config, state = open_trained(folder, "resize", Config)
     task = Task.from_state(state["task"])
     # the run's own weights replace all others: the file it started from need not exist any more
     network = build_resizable(replace(config, net=replace(config.net, weights=None)), task)

@@ -8,8 +8,9 @@ fast = net.fuse()                                             # normalisation fo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..core.lazily import lazy_names
 
 if TYPE_CHECKING:
     from .concentrated import ConcentratedConv2d
@@ -52,13 +53,4 @@ __all__ = [
     "load_run",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: reading a method's settings must not load torch
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

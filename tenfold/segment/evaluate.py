@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.config import from_dict
+from ..core.batches import stretch
 from ..core.confusion import Confusion
 from ..core.cost import executed_macs
 from ..core.device import total
@@ -23,6 +23,7 @@ from ..core.masks import MaskedImages, load_masked
 from ..core.progress import Meter
 from ..core.run import Run
 from ..core.task import Task
+from ..core.trained import open_trained
 from .config import Config, EvalOptions
 from .stages import build_network
 
@@ -64,8 +65,7 @@ class Evaluator:
 
     def share(self) -> range:
         """The pictures that this process looks at."""
-        rank, world, count = self.fabric.global_rank, self.fabric.world_size, len(self.images)
-        return range(rank * count // world, (rank + 1) * count // world)
+        return stretch(len(self.images), rank=self.fabric.global_rank, world=self.fabric.world_size)
 
     def _batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Pictures, and labels as stored, in batches of as many neighbours as have one size."""
@@ -136,13 +136,7 @@ def load_run(folder: Path) -> TrainedRun:
     Raises:
         UsageError: the folder is not a run of this method, or it has no trained network yet.
     """
-    run = Run.open(folder)
-    if run.verb != "segment":
-        raise UsageError(f"{folder} is a run of {run.verb}, but must be one of segment")
-    config = from_dict(Config, run.settings["config"])
-    state: Any = run.load(name="best")
-    if state is None:
-        raise UsageError(f"{folder} has no trained network yet; its status is {run.status['state']}")
+    config, state = open_trained(folder, "segment", Config)
     task = Task.from_state(state["task"])
     networks: dict[str, nn.Module] = {}
     for name in config.networks:
