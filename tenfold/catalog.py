@@ -40,6 +40,11 @@ METHODS = (
         "light segmentation networks by concentrated convolution, and a converter for dilated ones",
         "arXiv:1812.04920 C3Net",
     ),
+    Method(
+        "remember",
+        "continual learning in which an old task's output never changes, and the task is inferred",
+        "arXiv:1809.02441 StackNet",
+    ),
 )
 
 
