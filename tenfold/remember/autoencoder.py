@@ -70,8 +70,7 @@ class AutoencoderIndex(IndexModule):
 
 
 def _autoencoder(shape: tuple[int, ...], code: int) -> nn.Module:
-    network = ConvAutoencoder(shape, code) if len(shape) == 3 else FlatAutoencoder(shape, code)
-    return network
+    return ConvAutoencoder(shape, code) if len(shape) == 3 else FlatAutoencoder(shape, code)
 
 
 class ConvAutoencoder(nn.Module):

@@ -55,7 +55,7 @@ class Capacity:
         return sum(task.own for task in self.tasks)
 
     def __str__(self) -> str:
-        rows = [("task", "share", "own", "reads", "plain", "MACs")]
+        rows: list[tuple[str, ...]] = [("task", "share", "own", "reads", "plain", "MACs")]
         rows += [_row(task) for task in self.tasks]
         rows.append(("all", f"{sum(task.share for task in self.tasks):.2f}", f"{self.total:,}", "", "", ""))
         rows.append(_row(self.next, name="next"))

@@ -162,7 +162,9 @@ class Config:
         require(len(set(self.methods)) == len(self.methods), "methods", self.methods, "without repetition")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         count = len(self.sequence.tasks)
-        require(len(self.stack.shares) in (0, count), "stack.shares", self.stack.shares, f"none, or {count}: one a task")
+        require(
+            len(self.stack.shares) in (0, count), "stack.shares", self.stack.shares, f"none, or {count}: one a task"
+        )
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -82,5 +82,7 @@ def load(folder: Path) -> RememberDemo:
     _, tasks, learners = load_run(folder)
     stack = learners.get("stack")
     if not isinstance(stack, StackLearner):
-        raise UsageError(f"{folder} was trained without the method stack, which the demo needs; it has {', '.join(learners)}")
+        raise UsageError(
+            f"{folder} was trained without the method stack, which the demo needs; it has {', '.join(learners)}"
+        )
     return RememberDemo(stack.net, tasks)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 GRID = 4
 """The input itself is a feature, averaged to so many places each way."""
-EARLY = 1 / 3
-"""Share of the first task's layers whose inputs are features: the early ones, which say more of the set than of the class."""
 LONGEST = 128
 """A vector of more features is averaged, neighbours together, to so many."""
 ASIDE = 10
@@ -36,11 +34,24 @@ class DensityIndex(IndexModule):
     input itself at low resolution; each kind divided by its spread over the first task's inputs.
     """
 
-    def __init__(self, *, reject: float = 0.0, ridge: float = 1e-4) -> None:
-        """`ridge`: added to the variance of every feature, in units of the first task's; above 0. `reject`: see `IndexModule`."""
+    def __init__(self, *, reject: float = 0.0, layers: float = 1 / 3, ridge: float = 1e-4) -> None:
+        """An index module that knows no task yet.
+
+        Args:
+            reject: see `IndexModule`.
+            layers: share of the first task's layers, the early ones, whose inputs are features, in [0, 1]; more of them tell
+                like tasks apart a little better, and the numbers kept grow with the square of the features.
+            ridge: added to the variance of every feature, in units of the first task's; above 0.
+
+        Raises:
+            UsageError: an argument is out of range.
+        """
         super().__init__(reject=reject)
+        if not 0 <= layers <= 1:
+            raise UsageError(f"layers is {layers}, but must be between 0 and 1")
         if ridge <= 0:
             raise UsageError(f"ridge is {ridge}, but must be above 0")
+        self.layers = layers
         self.ridge = ridge
         self.gaussians = nn.ModuleList()
         self._scales: list[float] = []
@@ -53,7 +64,7 @@ class DensityIndex(IndexModule):
 
     def _learn(self, inputs: Inputs, net: StackNet) -> Tensor | None:
         if not self._scales:
-            self._scales = _spreads(inputs, net)
+            self._scales = _spreads(inputs, net, self.layers)
         gaussian, aside = _Gaussian(), []
         moments = _Moments()
         seen = 0
@@ -71,14 +82,15 @@ class DensityIndex(IndexModule):
         return gaussian(held) if len(held) else None
 
     def _features(self, inputs: Tensor, net: StackNet) -> Tensor:
-        parts = zip(_kinds(inputs, net), self._scales, strict=True)
+        parts = zip(_kinds(inputs, net, self.layers), self._scales, strict=True)
         return torch.cat([part / scale for part, scale in parts], 1)
 
     def _state(self, tasks: int) -> Any:
         gaussians = [gaussian.state_dict() for gaussian in list(self.gaussians)[:tasks]]
-        return {"scales": self._scales if tasks else [], "gaussians": gaussians}
+        return {"layers": self.layers, "scales": self._scales if tasks else [], "gaussians": gaussians}
 
     def _load(self, learned: Any) -> None:
+        self.layers = float(learned["layers"])
         self._scales = [float(scale) for scale in learned["scales"]]
         self.gaussians = nn.ModuleList()
         for values in learned["gaussians"]:
@@ -136,11 +148,11 @@ class _Moments:
         return self.mean, self.scatter / max(1, self.count)
 
 
-def _kinds(inputs: Tensor, net: StackNet) -> list[Tensor]:
+def _kinds(inputs: Tensor, net: StackNet, layers: float) -> list[Tensor]:
     """The features of each kind, (N, some) each."""
     values = net.features(inputs)
     parts = [_low_resolution(inputs)]
-    for value in values[: max(1, round(EARLY * len(values)))]:
+    for value in values[: max(1, round(layers * len(values)))]:
         if value.ndim == 2:
             parts.append(_shortened(value))
         else:
@@ -151,7 +163,9 @@ def _kinds(inputs: Tensor, net: StackNet) -> list[Tensor]:
 
 def _low_resolution(inputs: Tensor) -> Tensor:
     if inputs.ndim == 4:
-        return F.adaptive_avg_pool2d(inputs.float(), tuple(min(GRID, side) for side in inputs.shape[2:])).flatten(1)
+        return F.adaptive_avg_pool2d(inputs.float(), (min(GRID, inputs.shape[2]), min(GRID, inputs.shape[3]))).flatten(
+            1
+        )
     return _shortened(inputs.float().flatten(1))
 
 
@@ -159,11 +173,11 @@ def _shortened(values: Tensor) -> Tensor:
     return values if values.shape[1] <= LONGEST else F.adaptive_avg_pool1d(values.float()[:, None], LONGEST)[:, 0]
 
 
-def _spreads(inputs: Inputs, net: StackNet) -> list[float]:
+def _spreads(inputs: Inputs, net: StackNet, layers: float) -> list[float]:
     """Of each kind of feature, the root of its mean variance over the first task's inputs; 1 for one that never varies."""
     moments: list[_Diagonal] = []
     for batch in inputs():
-        parts = _kinds(batch, net)
+        parts = _kinds(batch, net, layers)
         moments = moments or [_Diagonal() for _ in parts]
         for moment, part in zip(moments, parts, strict=True):
             moment.add(part)
@@ -184,7 +198,9 @@ class _Diagonal:
             total = self.count + len(rows)
             mean = rows.mean(0)
             step = mean - self.mean
-            self.squares = self.squares + (rows - mean).square().sum(0) + step.square() * (self.count * len(rows) / total)
+            self.squares = (
+                self.squares + (rows - mean).square().sum(0) + step.square() * (self.count * len(rows) / total)
+            )
             self.mean = self.mean + step * (len(rows) / total)
             self.count = total
 

@@ -20,8 +20,8 @@ from ..core.trained import open_trained
 from .config import Config, EvalOptions, Method
 from .learner import Learner, StackLearner
 from .sequence import TaskImages, load_sequence
-from .stages import build_learner, restored
 from .stacknet import StackNet
+from .stages import build_learner, restored
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,7 +43,7 @@ def fit_slice(
     losses = []
     for epoch in range(epochs):
         batches, total = 0, torch.zeros((), device=device)
-        length = len(loader) if hasattr(loader, "__len__") else 0
+        length = len(loader) if isinstance(loader, Sized) else 0
         for images, labels in loader:
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
                 raise UsageError(f"{name} has labels {labels.min()} to {labels.max()}, but classes 0 to {classes - 1}")
@@ -58,7 +58,9 @@ def fit_slice(
             total += loss.detach()
             batches += 1
         if not batches:
-            raise UsageError(f"the loader of {name} gave no batch in epoch {epoch + 1}; it must be one that starts anew")
+            raise UsageError(
+                f"the loader of {name} gave no batch in epoch {epoch + 1}; it must be one that starts anew"
+            )
         losses.append(float(total) / batches)
     net.eval()
     return losses

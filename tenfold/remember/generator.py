@@ -7,7 +7,7 @@ and from what the generators of the others give. The paper's architectures and l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,29 +62,32 @@ class GeneratorIndex(IndexModule):
     @torch.no_grad()
     def generate(self, task: int, count: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Pictures of a task that it has learned, (count, C, H, W), in the values of the task's own inputs."""
-        network = self.generators[task]
+        network = cast(Generator, self.generators[task])
         noise = torch.randn(count, NOISE, generator=generator).to(network.low.device)
         return network(noise)
 
     def _learn(self, inputs: Inputs, net: StackNet) -> Tensor | None:
         example = next(iter(inputs()))
         if example.ndim != 4:
-            raise UsageError(f"a GeneratorIndex needs pictures (N, C, H, W), but was given inputs of shape {tuple(example.shape)}")
+            raise UsageError(
+                f"a GeneratorIndex needs pictures (N, C, H, W), but was given inputs of shape {tuple(example.shape)}"
+            )
         random = torch.Generator().manual_seed(derive_seed(self.seed, "noise", self.tasks))
         shape = tuple(example.shape[1:])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, "generator", self.tasks))
-            self.generators.append(Generator(shape, self.width).to(example.device))
+            maker = Generator(shape, self.width).to(example.device)
+            self.generators.append(maker)
             self.classifiers.append(Critic(shape, self.width).to(example.device))
             critic = Critic(shape, self.width).to(example.device)
-        self._teach_generator(inputs, self.generators[-1], critic, random)
+        self._teach_generator(inputs, maker, critic, random)
         if len(self.classifiers) > 1:
             self._teach_classifiers(inputs, random)
         return None
 
-    def _teach_generator(self, inputs: Inputs, generator: nn.Module, critic: nn.Module, random: torch.Generator) -> None:
+    def _teach_generator(self, inputs: Inputs, generator: Generator, critic: Critic, random: torch.Generator) -> None:
         """The non-saturating game: the critic tells real from generated, the generator makes it fail."""
-        generator.fit_range(inputs())  # type: ignore[operator]
+        generator.fit_range(inputs())
         makers = torch.optim.Adam(generator.parameters(), self.learning_rate, betas=(0.5, 0.999))
         critics = torch.optim.Adam(critic.parameters(), self.learning_rate, betas=(0.5, 0.999))
         generator.train()
@@ -149,6 +152,9 @@ class GeneratorIndex(IndexModule):
 
 class Generator(nn.Module):
     """Noise (N, `NOISE`) -> pictures (N, C, H, W), within the range of the task's own values."""
+
+    low: Tensor
+    high: Tensor
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         """`shape`: (C, H, W) of a picture; `width`: channels before the last layer."""

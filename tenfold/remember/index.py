@@ -139,4 +139,3 @@ class GivenIndex(IndexModule):
 
     def scores(self, inputs: Tensor, net: StackNet) -> Tensor:
         return nn.functional.one_hot(self.answer(inputs), max(1, self.tasks)).float()
-

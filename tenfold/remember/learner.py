@@ -134,4 +134,3 @@ def some(batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
             return
         yield images[:left], labels[:left]
         left -= len(images)
-

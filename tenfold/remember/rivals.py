@@ -110,6 +110,8 @@ class ElasticConsolidation(SharedTrunk):
 class PackNet(SharedTrunk):
     """Prunes after each task, and trains the next one with what was freed (Mallya and Lazebnik, arXiv:1711.05769)."""
 
+    pruned: Tensor
+
     def __init__(
         self, model: nn.Module, head: str, *, shares: tuple[float, ...], retrain: float, own_norms: bool
     ) -> None:
@@ -211,8 +213,9 @@ class PackNet(SharedTrunk):
             free = owner == 0
             count = round(self._kept_of_free() * int(free.sum()))
             sizes = torch.where(free, weight.abs(), -1.0).flatten()
-            chosen = sizes.topk(count).indices
-            owner.view(-1)[chosen] = self.known
+            chosen = torch.zeros_like(sizes, dtype=torch.bool)
+            chosen[sizes.topk(count).indices] = True
+            owner[chosen.view(owner.shape)] = self.known
         self.pruned.fill_(True)
 
 

@@ -42,7 +42,9 @@ class Wanted:
         wanted, _, root = text.partition("@")
         found = re.fullmatch(r"((?:hf:)?[^:]+)(?::(\d+)-(\d+))?", wanted)
         if not found or (found[2] and int(found[2]) > int(found[3])):
-            raise UsageError(f"{text!r} names no task; write NAME, or NAME:FIRST-LAST for some classes, and @FOLDER behind")
+            raise UsageError(
+                f"{text!r} names no task; write NAME, or NAME:FIRST-LAST for some classes, and @FOLDER behind"
+            )
         classes = range(int(found[2]), int(found[3]) + 1) if found[2] else None
         return cls(wanted, found[1], classes, Path(root) if root else None)
 
@@ -55,7 +57,9 @@ class TaskImages:
         chosen = wanted.classes or range(len(images.classes))
         if chosen.stop > len(images.classes):
             last = len(images.classes) - 1
-            raise UsageError(f"{wanted.name} asks for class {chosen.stop - 1}, but {images.name} has classes 0 to {last}")
+            raise UsageError(
+                f"{wanted.name} asks for class {chosen.stop - 1}, but {images.name} has classes 0 to {last}"
+            )
         self.name = wanted.name
         self.set = wanted.set
         self.split = images.split

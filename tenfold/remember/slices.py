@@ -48,7 +48,9 @@ def make_slice(anatomy: Anatomy, cuts: Cuts, task: int, classes: int) -> fx.Grap
             narrowed(
                 anatomy.layers[name],
                 reads=_read(anatomy.layers[name], cuts, task, since=-1 if anatomy.layers[name].mixes else task - 1),
-                sizes=[classes] if name == anatomy.head else [cuts.width(anatomy.layers[name].gives, task, since=task - 1)],
+                sizes=[classes]
+                if name == anatomy.head
+                else [cuts.width(anatomy.layers[name].gives, task, since=task - 1)],
             )
             if name in anatomy.layers
             else copy.deepcopy(module)
@@ -92,7 +94,11 @@ def put_together(anatomy: Anatomy, cuts: Cuts, task: int, slices: Sequence[nn.Mo
     tensors: dict[str, Tensor] = {}
     for name, layer in anatomy.layers.items():
         parts = [_tensors(slices[j].get_submodule(name)) for j in range(task + 1)]
-        found = parts[task] if name == anatomy.head else _assembled(layer, cuts, task, parts)
+        if name == anatomy.head:
+            # copies: autocast keeps the casts of leaves, and within one region goes on using them after a step of training
+            found = {key: value.clone() for key, value in parts[task].items()}
+        else:
+            found = _assembled(layer, cuts, task, parts)
         tensors |= {f"{name}.{key}": value for key, value in found.items()}
     return tensors
 
@@ -217,9 +223,7 @@ def _widened(weight: Tensor, layer: Layer, cuts: Cuts, task: int, frame: int) ->
     return zeros.index_copy(1, columns, weight)
 
 
-def _join_older(
-    anatomy: Anatomy, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node], cuts: Cuts, task: int
-) -> None:
+def _join_older(anatomy: Anatomy, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node], cuts: Cuts, task: int) -> None:
     """Let the mixing layers of a slice's graph read the earlier tasks' features, new inputs of the graph, as well."""
     with graph.inserting_after(copies[anatomy.input]):
         older = {node: graph.placeholder(f"older_{place}") for place, node in reversed([*enumerate(anatomy.taps)])}

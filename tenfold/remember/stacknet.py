@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
-from ..core.checkpoint import load_state, save_state
 from ..core.errors import UsageError
 from .anatomy import dissect
 from .channels import Cuts
-from .slices import freeze, initialise, make_plain, make_slice, make_trunk, put_together
+from .networks import Networks
+from .slices import freeze, initialise, make_slice
+from .storage import restore_stack, save_stack
 
 if TYPE_CHECKING:
     from .capacity import Capacity
@@ -51,6 +52,9 @@ class StackNet(nn.Module):
         logits = net(images, task="mnist")                 # known
         small = net.extract("mnist")                       # an ordinary network
     """
+
+    _where: Tensor
+    index: IndexModule
 
     def __init__(
         self,
@@ -91,8 +95,7 @@ class StackNet(nn.Module):
         self.slices = nn.ModuleList()
         self._tasks: list[Task] = []
         self._finished = 0
-        self._plain: dict[int, fx.GraphModule] = {}
-        self._trunks: dict[int, fx.GraphModule] = {}
+        self._networks = Networks(self.anatomy, self.cuts, lambda: [*self.slices], lambda: self.classes)
         some = next(iter(model.parameters()))
         self.register_buffer("_where", torch.empty(0, device=some.device, dtype=some.dtype), persistent=False)
 
@@ -154,7 +157,9 @@ class StackNet(nn.Module):
             raise UsageError(f"grow is {share}, but must be {allowed}")
         if self.limit is not None and sum(self.shares) + share > self.limit + _SMALLEST:
             used = sum(self.shares)
-            raise UsageError(f"{name} wants {share:g} of the width, but {used:g} of the limit of {self.limit:g} are taken")
+            raise UsageError(
+                f"{name} wants {share:g} of the width, but {used:g} of the limit of {self.limit:g} are taken"
+            )
         if self._tasks:
             self.finish_task(self.tasks[-1])
         self._tasks.append(Task(name, num_classes, share))
@@ -276,11 +281,7 @@ class StackNet(nn.Module):
         Its outputs are those of `self(images, task=name)` to the last bit. It is of torch's own layers, as wide as the task
         and the ones before it together, and exports like any other.
         """
-        number = self._number(name)
-        network = make_plain(self.anatomy, self.cuts, number, self.classes[number])
-        tensors = put_together(self.anatomy, self.cuts, number, self.slices)
-        network.load_state_dict({key: value.detach().clone() for key, value in tensors.items()}, assign=True)
-        return network.requires_grad_(True)
+        return self._networks.extracted(self._number(name))
 
     def capacity(self, *, grow: float | None = None, example: Tensor | None = None) -> Capacity:
         """What each task uses, what is left, and what a next task of the share `grow` would cost; it prints as a table.
@@ -299,18 +300,7 @@ class StackNet(nn.Module):
         Args:
             up_to: leave out the tasks after this one: what is written then costs what that task uses.
         """
-        count = len(self._tasks) if up_to is None else self._number(up_to) + 1
-        tasks = [[task.name, task.classes, task.share] for task in self._tasks[:count]]
-        save_state(
-            Path(folder),
-            {
-                "tasks": tasks,
-                "finished": min(self._finished, count) if up_to is None else count,
-                "first": self.first,
-                "slices": [part.state_dict() for part in list(self.slices)[:count]],
-                "index": self.index.state(min(count, self.index.tasks)),
-            },
-        )
+        save_stack(self, Path(folder), tasks=len(self._tasks) if up_to is None else self._number(up_to) + 1)
 
     def restore(self: S, folder: Path | str) -> S:
         """Read what `save` wrote into this stack, which must be of the same model and have no task yet; returns itself.
@@ -318,22 +308,9 @@ class StackNet(nn.Module):
         Raises:
             UsageError: nothing is saved there, it is damaged, or it does not fit the model or the index module.
         """
-        if self._tasks:
-            raise UsageError(f"the stack has the tasks {', '.join(self.tasks)} already, but must have none")
-        saved = load_state(Path(folder))
-        try:
-            for name, classes, share in saved["tasks"]:
-                self.add_task(name, classes, grow=share)
-            for part, values in zip(self.slices, saved["slices"], strict=True):
-                part.load_state_dict(values)
-            self.index.load_state(saved["index"])
-            self.first = saved["first"]
-            for name in self.tasks[: saved["finished"]]:
-                self.finish_task(name)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise UsageError(f"{folder} holds no stack of this model: {error}") from error
+        restore_stack(self, Path(folder))
         self.index.to(self._where.device)
-        self._forget()
+        self._networks.forget()
         return self
 
     def train(self: S, mode: bool = True) -> S:
@@ -349,27 +326,21 @@ class StackNet(nn.Module):
 
         They never change once the first task is finished, whatever is learned later.
         """
+        trunk = self._networks.trunk(0) if self._finished else self._networks.trunk_now(0)
         with torch.no_grad():
-            return tuple(self._trunk(0)(images)) if self._finished else self._open_trunk(images)
-
-    def _open_trunk(self, images: Tensor) -> tuple[Tensor, ...]:
-        plain = make_plain(self.anatomy, self.cuts, 0, self.classes[0])
-        plain.load_state_dict(put_together(self.anatomy, self.cuts, 0, self.slices), assign=True)
-        return tuple(make_trunk(self.anatomy, plain)(images))
+            return tuple(trunk(images))
 
     def _run(self, number: int, images: Tensor) -> Tensor:
         if number < self._finished:
-            return self._network(number)(images)
+            return self._networks.finished(number)(images)
         part = self.slices[number]
-        if part.training:
-            if number == 0:
-                return part(images)
-            with torch.no_grad():  # nothing of an earlier task is trained, not even through what it hands on
-                older = self._trunk(number - 1)(images)
-            return part(images, *older)
-        # an unfinished task is evaluated by the very operations it will be evaluated by when it is finished
-        tensors = put_together(self.anatomy, self.cuts, number, self.slices)
-        return torch.func.functional_call(self._form(number), tensors, (images,))
+        if not part.training:
+            return self._networks.run_now(number, images)
+        if number == 0:
+            return part(images)
+        with torch.no_grad():  # nothing of an earlier task is trained, not even through what it hands on
+            older = self._networks.trunk(number - 1)(images)
+        return part(images, *older)
 
     def _by_task(self, images: Tensor, numbers: Tensor) -> Tensor:
         logits: Tensor | None = None
@@ -403,40 +374,22 @@ class StackNet(nn.Module):
         return self.tasks.index(name)
 
     def _numbers(self, task: Sequence[str] | Tensor, count: int) -> Tensor:
-        numbers = task if isinstance(task, Tensor) else torch.tensor([self._number(name) for name in task], dtype=torch.int64)
-        if numbers.shape != (count,) or (count and not UNKNOWN <= int(numbers.min()) <= int(numbers.max()) < len(self._tasks)):
-            raise UsageError(f"task must be one name, or for each of the {count} images a name or a number of {self.tasks}")
+        numbers = (
+            task if isinstance(task, Tensor) else torch.tensor([self._number(name) for name in task], dtype=torch.int64)
+        )
+        if numbers.shape != (count,) or (
+            count and not UNKNOWN <= int(numbers.min()) <= int(numbers.max()) < len(self._tasks)
+        ):
+            raise UsageError(
+                f"task must be one name, or for each of the {count} images a name or a number of {self.tasks}"
+            )
         return numbers.to(self._where.device)
 
-    def _form(self, number: int) -> fx.GraphModule:
-        if number not in self._plain:
-            self._plain[number] = make_plain(self.anatomy, self.cuts, number, self.classes[number])
-        return self._plain[number]
-
-    def _network(self, number: int) -> fx.GraphModule:
-        """A finished task's network; kept, since it never changes."""
-        form = self._form(number)
-        if any(value.is_meta for value in form.state_dict().values()):
-            tensors = put_together(self.anatomy, self.cuts, number, self.slices)
-            form.load_state_dict({name: value.detach() for name, value in tensors.items()}, assign=True)
-            form.requires_grad_(False)
-        return form
-
-    def _trunk(self, number: int) -> fx.GraphModule:
-        if number not in self._trunks:
-            self._trunks[number] = make_trunk(self.anatomy, self._network(number))
-        return self._trunks[number]
-
-    def _forget(self) -> None:
-        """Networks that were put together from the slices are put together anew when they are next asked for."""
-        self._plain.clear()
-        self._trunks.clear()
-
     def _apply(self: S, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> S:
-        self._forget()
-        return super()._apply(fn, recurse)
+        self._networks.forget()
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As of every module; the same tasks must have been added before."""
-        self._forget()
+        self._networks.forget()
         return super().load_state_dict(state_dict, strict, assign)

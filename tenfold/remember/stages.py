@@ -47,9 +47,7 @@ def _rival(method: Method, config: Config, model: nn.Module) -> Learner:
         case "finetune":
             return FineTuning(model, head)
         case "lwf":
-            return LearningWithoutForgetting(
-                model, head, weight=rivals.lwf_weight, temperature=rivals.lwf_temperature
-            )
+            return LearningWithoutForgetting(model, head, weight=rivals.lwf_weight, temperature=rivals.lwf_temperature)
         case "ewc":
             stiffest = 1 / config.train.learning_rate
             return ElasticConsolidation(

@@ -190,10 +190,10 @@ def _final(
 ) -> tuple[dict[str, float], Tensor | None]:
     """All metrics at the end, and the index module's confusion matrix where there is a stack."""
     metrics: dict[str, float] = {}
-    confusion = None
+    confusion, index_size = None, 0
     stack = learners.get("stack")
     if isinstance(stack, StackLearner):
-        confusion = evaluator.infer(stack.net)
+        confusion, index_size = evaluator.infer(stack.net), stack.net.index.size()
     for method in config.methods:
         learner = learners[method]
         row = evaluator.row(method, learner)
@@ -202,7 +202,7 @@ def _final(
         metrics |= head | {f"{method}/forgetting": forgotten, f"{method}/parameters": float(learner.kept())} | row
     if confusion is not None:
         metrics |= evaluator.index_row(confusion)
-        metrics["index/parameters"] = float(stack.net.index.size())  # type: ignore[union-attr]
+        metrics["index/parameters"] = float(index_size)
     return metrics, confusion
 
 
