@@ -66,7 +66,8 @@ def dissect(model: nn.Module, *, by_channel: Sequence[type[nn.Module]] = ()) -> 
     Raises:
         UsageError: the model cannot be traced, or a part of it cannot be cut by task; the message names the part.
     """
-    model = copy.deepcopy(model)
+    # a layer alone would be looked into: torch's own are left whole only inside of something
+    model = nn.Sequential(copy.deepcopy(model)) if type(model) in LAYERS else copy.deepcopy(model)
     _norms_apart(model)
     for module in model.modules():
         if getattr(module, "inplace", False):

@@ -157,7 +157,9 @@ def _kinds(inputs: Tensor, net: StackNet, layers: float) -> list[Tensor]:
             parts.append(_shortened(value))
         else:
             places = value.float().flatten(2)
-            parts += [places.mean(2), places.std(2, correction=0)]
+            mean = places.mean(2)
+            # not `std`, which warns of an empty batch
+            parts += [mean, (places - mean[:, :, None]).square().mean(2).sqrt()]
     return [part.float() for part in parts]
 
 

@@ -1,8 +1,7 @@
 """The paper's index module: a generator of each task's pictures and a binary classifier of each task (arXiv:1809.02441).
 
-The generators are the memory. When a task is learned, the classifiers of all tasks are taught anew, from the new task's pictures
-and from what the generators of the others give. The paper's architectures and losses are not known; these are those of DCGAN
-(arXiv:1511.06434) with its published settings.
+The generators are the memory. When a task is learned, the classifiers of all tasks are taught anew, from what the generators give.
+The paper's architectures and losses are not known; these are those of DCGAN (arXiv:1511.06434) with its published settings.
 """
 
 from __future__ import annotations
@@ -106,15 +105,16 @@ class GeneratorIndex(IndexModule):
         generator.requires_grad_(False).eval()
 
     def _teach_classifiers(self, inputs: Inputs, random: torch.Generator) -> None:
-        """Each classifier's own task against all others; the new task is half real, half generated, the old ones generated."""
+        """Each classifier's own task against all others, all of them generated.
+
+        With real pictures of the newest task, which is the only one that has any, real would come to mean newest.
+        """
         newest = len(self.classifiers) - 1
         self.classifiers.requires_grad_(True).train()
         optimizer = torch.optim.Adam(self.classifiers.parameters(), self.learning_rate, betas=(0.5, 0.999))
         for _ in range(self.classifier_epochs):
             for real in inputs():
-                half = -(-len(real) // 2)
-                pools = [self.generate(task, len(real), generator=random) for task in range(newest)]
-                pools.append(torch.cat([real[:half], self.generate(newest, len(real) - half, generator=random)]))
+                pools = [self.generate(task, len(real), generator=random) for task in range(newest + 1)]
                 pictures = torch.cat(pools)
                 owner = torch.arange(len(pools), device=real.device).repeat_interleave(len(real))
                 loss = torch.zeros((), device=real.device)
