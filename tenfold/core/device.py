@@ -21,6 +21,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from .config import ComputeConfig
 from .errors import UsageError
+from .pointwise import guard_pointwise
 
 R = TypeVar("R")
 M = TypeVar("M", bound=nn.Module)
@@ -120,8 +121,10 @@ def in_memory_order(module: M, compute: ComputeConfig) -> M:
     Returns:
         The same module.
     """
+    if not compute.channels_last:
+        return module
     # Module.to has no annotation for a memory format alone
-    return module.to(memory_format=torch.channels_last) if compute.channels_last else module  # type: ignore[call-overload]
+    return guard_pointwise(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def sync_batch_norms(module: M) -> M:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..core.errors import UsageError
+from ..core.pointwise import guard_pointwise
 from .anatomy import dissect
 from .channels import Cuts
 from .networks import Networks
@@ -363,7 +364,8 @@ class StackNet(nn.Module):
         for name, layer in self.anatomy.layers.items():
             if name != self.anatomy.head:
                 initialise(layer, self.cuts, number, part.get_submodule(name))
-        return part.to(self._where).train(self.training)
+        # slices are thin, and who moves a stack to channels-last order should not have to know of this
+        return guard_pointwise(part).to(self._where).train(self.training)
 
     def _usual_share(self) -> float:
         return self.first if self.left < _SMALLEST else min(self.first, self.left)

@@ -86,7 +86,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "bottleneck": lambda: ResNet(Bottleneck, (1, 1), classes=6, width=6),
     "vgg": lambda: build_net("vgg8", classes=6, width=4),
     "inverted residual": lambda: build_net("mobilenetv2-small", classes=6, width=2),
-    **{f"plain, {norm} norm": lambda norm=norm: Plain(norm) for norm in ("none", "batch", "group", "one group", "instance")},
+    **{
+        f"plain, {norm} norm": lambda norm=norm: Plain(norm)
+        for norm in ("none", "batch", "group", "one group", "instance")
+    },
     "dropout": lambda: Plain("batch", dropout=0.3),
     "joined": Joined,
     "perceptron": Perceptron,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenfold.nets import build_net
 from tenfold.remember.index import EntropyIndex
 from tenfold.remember.stacknet import StackNet
 
@@ -198,3 +199,20 @@ def test_a_module_that_changes_in_place_does_not_reach_what_is_handed_on() -> No
     a_few_steps(net, "new", images)
     assert_same(outputs(net, images), before)
     assert model.relu.inplace, "the model itself is left as it is"
+
+
+@pytest.mark.parametrize("share", [0.2, 0.34])
+def test_thin_slices_train_right_in_channels_last_order(share: float) -> None:
+    """A strided 1x1 convolution of few channels, whose weight gradient torch gets wrong on many CPUs."""
+    torch.manual_seed(0)
+    gradients = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(1)
+        net = stack_of(build_net("resnet-8", classes=6, width=16), first=share)
+        net.add_task("a", num_classes=3)
+        net = net.to(memory_format=memory).train()
+        images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(2)).to(memory_format=memory)
+        F.cross_entropy(net(images, task="a"), torch.arange(16) % 3).backward()
+        gradients.append({name: value.grad for name, value in net.named_parameters()})
+    for name, wanted in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], wanted, rtol=1e-3, atol=1e-4, msg=name)

@@ -23,7 +23,7 @@ from .stacks import NETWORKS, a_few_steps, stack_of
 MAKE: dict[str, Callable[..., IndexModule]] = {
     "density": DensityIndex,
     "entropy": EntropyIndex,
-    "autoencoder": lambda **options: AutoencoderIndex(epochs=8, code=8, **options),
+    "autoencoder": lambda **options: AutoencoderIndex(epochs=20, code=8, **options),
     "generator": lambda **options: GeneratorIndex(epochs=10, classifier_epochs=6, width=8, **options),
 }
 
@@ -81,7 +81,9 @@ def features_by_hand(inputs: Tensor, net: StackNet) -> list[Tensor]:
     seen: list[Tensor] = []
     small = net.extract("0")
     reading = [name for name, layer in net.anatomy.layers.items() if layer.mixes and not layer.reads.is_input]
-    hooks = [small.get_submodule(name).register_forward_pre_hook(lambda _, args: seen.append(args[0])) for name in reading]
+    hooks = [
+        small.get_submodule(name).register_forward_pre_hook(lambda _, args: seen.append(args[0])) for name in reading
+    ]
     with torch.no_grad():
         small(inputs)
     for hook in hooks:
@@ -137,7 +139,7 @@ def test_autoencoders_score_by_their_error() -> None:
 
 
 def test_flat_inputs_have_their_index_modules_too() -> None:
-    for index in (DensityIndex(), AutoencoderIndex(epochs=30, code=4, learning_rate=3e-3)):
+    for index in (DensityIndex(), AutoencoderIndex(epochs=60, code=4, learning_rate=3e-3)):
         torch.manual_seed(0)
         net = stack_of(NETWORKS["perceptron"](), index=index)
         points = torch.randn(256, 30)

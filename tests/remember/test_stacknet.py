@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,12 @@ def test_earlier_filters_have_zeros_where_later_channels_are(name: str) -> None:
         if not layer.mixes or layer.reads.is_input or layer_name == net.anatomy.head:
             continue
         weight = plain.get_submodule(layer_name).weight
-        owner_in = torch.cat([torch.bucketize(torch.arange(w), torch.tensor(edges), right=True) for w, edges in widths(net, layer.reads)])
-        owner_out = torch.cat([torch.bucketize(torch.arange(w), torch.tensor(edges), right=True) for w, edges in widths(net, layer.gives)])
+        owner_in = torch.cat(
+            [torch.bucketize(torch.arange(w), torch.tensor(edges), right=True) for w, edges in widths(net, layer.reads)]
+        )
+        owner_out = torch.cat(
+            [torch.bucketize(torch.arange(w), torch.tensor(edges), right=True) for w, edges in widths(net, layer.gives)]
+        )
         later = owner_in[None, :] > owner_out[:, None]
         size = weight.abs().flatten(2).sum(2) if weight.ndim > 2 else weight.abs()
         assert torch.equal(size == 0, later), layer_name
@@ -138,7 +143,7 @@ def test_cuts_are_whole_rising_and_near_the_shares(channels: int, quantum: int, 
     group.whole(quantum)
     ends = [cuts.at(group, task) for task in range(-1, len(shares))]
     assert ends[0] == 0
-    assert all(after - before >= quantum and after % quantum == 0 for before, after in zip(ends, ends[1:], strict=False))
+    assert all(after - before >= quantum and after % quantum == 0 for before, after in pairwise(ends))
     for task, end in enumerate(ends[1:]):
         wanted = channels * math.fsum(shares[: task + 1])
         crowded = any(channels * share < quantum for share in shares)
@@ -269,7 +274,9 @@ def test_fitting_learns_tasks_one_after_the_other() -> None:
     loaders = {}
     for number in range(3):
         labels = (points[:, number] > 0).long()
-        loaders[str(number)] = [(points[start : start + 50] + number, labels[start : start + 50]) for start in range(0, 400, 50)]
+        loaders[str(number)] = [
+            (points[start : start + 50] + number, labels[start : start + 50]) for start in range(0, 400, 50)
+        ]
     net = StackNet(NETWORKS["perceptron"]())
     for task, loader in loaders.items():
         net.add_task(task, num_classes=2)
