@@ -80,6 +80,29 @@ images = torch.randn(8, 3, 32, 32)
 labels = torch.randint(10, (8,))
 """,
     ),
+    "remember": Promise(
+        learned=(
+            # five classes in each of two tasks: chance is 0.2
+            ("stack/known", operator.gt, 0.85),
+            ("stack/inferred", operator.gt, 0.75),
+            ("stack/forgetting", operator.eq, 0.0),
+            ("index/inferred", operator.gt, 0.85),
+            ("joint/known", operator.gt, 0.85),
+        ),
+        eval_options={"batch_size": 256},
+        same={},
+        demo_inputs=a_picture,
+        prelude="""
+import torch
+from tenfold.nets import build_net
+torch.manual_seed(0)
+model = build_net("resnet-8", classes=10)
+images = torch.randn(8, 3, 32, 32)
+loader = [(torch.randn(32, 3, 32, 32), torch.randint(10, (32,))) for _ in range(4)]
+garments = [(torch.randn(32, 3, 32, 32) + 2, torch.randint(10, (32,))) for _ in range(4)]
+trained = build_net("resnet-8", classes=10).eval()
+""",
+    ),
     "resize": Promise(
         learned=(
             # ten classes: chance is 0.1

@@ -169,6 +169,8 @@ FORMATS = {
     ),
     "mnist": Format(partial(sources.read_mnist, sources.MNIST), Statistics((0.1307,), (0.3081,))),
     "fashion-mnist": Format(partial(sources.read_mnist, sources.FASHION_MNIST), Statistics((0.2860,), (0.3530,))),
+    "kmnist": Format(partial(sources.read_mnist, sources.KMNIST)),
+    "svhn": Format(sources.read_svhn),
     "folder": Format(sources.read_folder, own_validation=True),
     "hf:OWNER/NAME": Format(sources.read_hub, own_validation=True),
 }

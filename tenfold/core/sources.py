@@ -162,10 +162,11 @@ class Idx:
 
 MNIST = Idx(("raw", "MNIST/raw", "MNIST", "mnist"), DIGITS)
 FASHION_MNIST = Idx(("raw", "FashionMNIST/raw", "FashionMNIST", "fashion-mnist"), GARMENTS)
+KMNIST = Idx(("raw", "KMNIST/raw", "KMNIST", "kmnist"), ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"))
 
 
 def read_mnist(layout: Idx, config: DataConfig, split: Split) -> Source:
-    """MNIST or Fashion-MNIST from idx files, plain or gzipped, in `config.root` or a usual folder inside it."""
+    """MNIST, Fashion-MNIST or Kuzushiji-MNIST from idx files, plain or gzipped, in `config.root` or a usual folder inside it."""
     folders = _places(config, *layout.folders)
     prefix = "train" if split == "train" else "t10k"
     images_file = _find(folders, [f"{prefix}-images{ending}" for ending in _idx_endings(3)])
@@ -199,6 +200,28 @@ def read_idx(file: Path, dimensions: int) -> Bytes:
 
 def _idx_endings(dimensions: int) -> list[str]:
     return [f"{mark}idx{dimensions}-ubyte{packed}" for mark in "-." for packed in ("", ".gz")]
+
+
+# SVHN, cropped digits: MATLAB files of X (32, 32, 3, N) and y (N, 1), where a zero is labelled 10
+
+
+def read_svhn(config: DataConfig, split: Split) -> Source:
+    """Street View House Numbers from train_32x32.mat and test_32x32.mat, in `config.root` or in svhn or SVHN inside it."""
+    file = _find(_places(config, "svhn", "SVHN"), [f"{'train' if split == 'train' else 'test'}_32x32.mat"])
+    try:
+        values = import_module("scipy.io").loadmat(file, variable_names=["X", "y"])
+        pixels, labels = values["X"], values["y"].reshape(-1)
+    except Exception as error:  # the reader of MATLAB files raises whatever it stumbles over
+        raise UsageError(f"{file} cannot be read as a MATLAB file of X and y: {error}") from error
+    if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, len(labels)) or labels.dtype.kind not in "ui":
+        raise UsageError(
+            f"{file} has X of {pixels.dtype} {pixels.shape} and {len(labels)} labels, but must have uint8 (32, 32, 3, N) and N"
+        )
+    targets = labels.astype(np.int64) % 10
+    if len(labels) and not 1 <= labels.min() <= labels.max() <= 10:
+        raise UsageError(f"{file} has labels {labels.min()} to {labels.max()}, but must have labels 1 to 10")
+    images = np.ascontiguousarray(pixels.transpose(3, 2, 0, 1))
+    return Source(DIGITS, torch.from_numpy(targets), torch.from_numpy(images))
 
 
 # A folder of class folders

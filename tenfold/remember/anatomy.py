@@ -47,6 +47,13 @@ class Anatomy:
     def input(self) -> fx.Node:
         return next(node for node in self.graph.nodes if node.op == "placeholder")
 
+    def keep_whole(self, multiple: int) -> None:
+        """Let slices end at multiples of so many channels, in layers that have a multiple of them."""
+        for name, layer in self.layers.items():
+            for piece in layer.gives.pieces if name != self.head else ():
+                if piece.group.channels % multiple == 0:
+                    piece.group.whole(multiple)
+
     @property
     def taps(self) -> list[fx.Node]:
         """What the mixing layers read of other tasks: values of the graph, each once, in order."""

@@ -85,11 +85,11 @@ class IndexSettings:
 class RivalSettings:
     """The methods it is compared with."""
 
-    lwf_weight: float = 1.0
+    lwf_weight: float = 3.0
     """of the old heads' distillation in learning without forgetting"""
     lwf_temperature: float = 2.0
     """softening of the old heads' scores, above 0; the paper compares 1 and 2"""
-    ewc_weight: float = 1000.0
+    ewc_weight: float = 10_000.0
     """of elastic weight consolidation's penalty"""
     ewc_pictures: int = 1000
     """training pictures of each task that its Fisher information is measured on, at least 1"""
@@ -235,7 +235,7 @@ PRESETS: dict[str, Config] = {
         compute=ComputeConfig(precision="bf16", channels_last=True),
     ),
     # what can be had everywhere in the place of the paper's three
-    "objects": _sequence("mnist", "fashion-mnist", "cifar10"),
+    "objects": replace(_sequence("mnist", "fashion-mnist", "cifar10"), index=IndexSettings()),
     "split-cifar100": replace(
         _sequence(*(f"cifar100:{first}-{first + 9}" for first in range(0, 100, 10))),
         index=IndexSettings(),

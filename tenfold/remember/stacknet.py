@@ -64,6 +64,7 @@ class StackNet(nn.Module):
         first: float = 0.34,
         index: IndexModule | None = None,
         limit: float | None = None,
+        multiple: int = 1,
         by_channel: Sequence[type[nn.Module]] = (),
     ) -> None:
         """Take a model apart. It is copied and left as it is.
@@ -74,6 +75,8 @@ class StackNet(nn.Module):
             first: share of the model's channels for each task whose `add_task` names none, above 0 and at most 1.
             index: tells the tasks of inputs apart (see `index`); None makes a `DensityIndex`.
             limit: most that all shares may sum to, such as 1 for a network that never grows; None lets it grow.
+            multiple: slices end at multiples of so many channels, in layers whose channels are one; thin slices of odd
+                numbers of channels compute slowly, and 4 or 8 is faster where the network is wide enough for it.
             by_channel: classes of modules of yours without weights that treat every channel by itself.
 
         Raises:
@@ -84,6 +87,8 @@ class StackNet(nn.Module):
             raise UsageError(f"first is {first}, but must be a share of the model's width, above 0 and at most 1")
         if limit is not None and limit < first:
             raise UsageError(f"limit is {limit}, but must be none or at least first, {first}")
+        if multiple < 1:
+            raise UsageError(f"multiple is {multiple}, but must be at least 1")
         if index is None:
             from .density import DensityIndex
 
@@ -91,6 +96,7 @@ class StackNet(nn.Module):
         self.first = first
         self.limit = limit
         self.anatomy = dissect(model, by_channel=by_channel)
+        self.anatomy.keep_whole(multiple)
         self.cuts = Cuts()
         self.index = index
         self.slices = nn.ModuleList()

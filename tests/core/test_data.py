@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
 from tenfold.core.config import DataConfig
 from tenfold.core.data import FORMATS, ImageSet, MemoryImages, load_images, measure_images, normalize
@@ -123,7 +124,7 @@ def test_what_the_settings_cannot_mean_is_refused(tmp_path: Path) -> None:
         load_images(DataConfig(), "validation")
     with pytest.raises(UsageError, match=r"the split is 'dev', but must be one of train, validation, test"):
         load_images(DataConfig(), "dev")  # type: ignore[arg-type]
-    for name in ("cifar10", "cifar100", "mnist", "fashion-mnist", "folder"):
+    for name in ("cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "kmnist", "folder"):
         with pytest.raises(UsageError, match=rf"data\.root is not given, .* {name}"):
             load_images(DataConfig(name=name, size=8), "train")
         with pytest.raises(UsageError, match=r"data\.root is '.*gone', but must be an existing folder"):
@@ -254,7 +255,8 @@ def write_idx(root: Path, *, ending: str = "-idx{}-ubyte") -> np.ndarray:
 
 @pytest.mark.parametrize("ending", ["-idx{}-ubyte", "-idx{}-ubyte.gz", ".idx{}-ubyte"])
 @pytest.mark.parametrize(
-    ("name", "folder"), [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw"), ("mnist", "")]
+    ("name", "folder"),
+    [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw"), ("kmnist", "KMNIST/raw"), ("mnist", "")],
 )
 def test_idx_sets_are_found_plain_or_packed(tmp_path: Path, name: str, folder: str, ending: str) -> None:
     written = write_idx(tmp_path / folder, ending=ending)
@@ -291,6 +293,52 @@ def test_damaged_idx_files_are_named(tmp_path: Path, name: str, damage: Callable
     (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
     with pytest.raises(UsageError, match=rf"{name} .*{words}"):
         load_images(DataConfig(name="mnist", root=tmp_path), "train")
+
+
+def write_svhn(root: Path, **changed: Any) -> np.ndarray[Any, Any]:
+    """Seven pictures in the layout of the official files: X (32, 32, 3, N), and y with 10 for a zero."""
+    root.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3, 7)).astype(np.uint8)
+    labels = np.array([[1], [9], [10], [2], [10], [3], [4]], np.uint8)
+    for split in ("train", "test"):
+        savemat(root / f"{split}_32x32.mat", {"X": pixels, "y": labels} | changed)
+    return pixels
+
+
+@pytest.mark.parametrize("folder", ["", "svhn"])
+def test_svhn_is_read_from_its_matlab_files(tmp_path: Path, folder: str) -> None:
+    written = write_svhn(tmp_path / folder)
+    for split in ("train", "test"):
+        images = load_images(DataConfig(name="svhn", root=tmp_path), split)
+        assert (images.shape, images.classes, len(images)) == ((3, 32, 32), tuple("0123456789"), 7)
+        pixels, targets = images.fetch(torch.arange(7))
+        assert targets.tolist() == [1, 9, 0, 2, 0, 3, 4]
+        assert np.array_equal(pixels[5, 2].numpy(), written[:, :, 2, 5])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"X": np.zeros((32, 32, 3, 6), np.uint8)}, r"X of uint8 \(32, 32, 3, 6\) and 7 labels"),
+        ({"X": np.zeros((32, 32, 3, 7))}, "X of float64"),
+        ({"y": np.zeros((7, 1), np.uint8)}, "labels 0 to 0, but must have labels 1 to 10"),
+        ({"y": np.full((7, 1), 11, np.uint8)}, "labels 11 to 11"),
+        ({"y": np.zeros((7, 1))}, "X of uint8"),
+    ],
+)
+def test_svhn_files_of_another_content_are_named(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    write_svhn(tmp_path, **changed)
+    with pytest.raises(UsageError, match=rf"train_32x32.mat has {words}"):
+        load_images(DataConfig(name="svhn", root=tmp_path), "train")
+
+
+@pytest.mark.parametrize("data", [b"", b"plain text", None])
+def test_damaged_svhn_files_are_named(tmp_path: Path, data: bytes | None) -> None:
+    write_svhn(tmp_path)
+    file = tmp_path / "train_32x32.mat"
+    file.write_bytes(file.read_bytes()[:5000] if data is None else data)
+    with pytest.raises(UsageError, match=r"train_32x32.mat cannot be read as a MATLAB file"):
+        load_images(DataConfig(name="svhn", root=tmp_path), "train")
 
 
 def test_missing_idx_files_are_named_with_the_places_searched(tmp_path: Path) -> None:

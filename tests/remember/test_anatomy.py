@@ -217,6 +217,17 @@ def test_groups_stay_whole() -> None:
     assert [plain.get_submodule("1").num_groups, plain.get_submodule("2").groups] == [4, 8]
 
 
+def test_slices_end_at_multiples_where_the_layers_allow_it() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 32, 3), nn.Conv2d(32, 10, 3), nn.Conv2d(10, 5, 1))
+    net = stack_of(model, first=0.3, multiple=8)
+    for number in range(3):
+        net.add_task(str(number), num_classes=2)
+    assert [part.get_submodule("0").out_channels for part in net.slices] == [8, 8, 16]
+    assert [part.get_submodule("1").out_channels for part in net.slices] == [3, 3, 3]
+    with pytest.raises(UsageError, match="multiple is 0"):
+        stack_of(model, multiple=0)
+
+
 def test_a_layer_that_is_called_twice_is_one_layer() -> None:
     torch.manual_seed(0)
     learns_two_tasks(
