@@ -42,6 +42,10 @@ class Anatomy:
     """those of them that have weights; the head's `gives` is not to be cut"""
     head: str
     """the layer that gives the classes"""
+    model: nn.Module
+    """a copy of the network itself, which may be given thinner layers where `thins` says so"""
+    thins: bool
+    """whether its own forward pass is right with layers of other widths: it names no width, and calls each layer it has"""
 
     @property
     def input(self) -> fx.Node:
@@ -94,7 +98,9 @@ def dissect(model: nn.Module, *, by_channel: Sequence[type[nn.Module]] = ()) -> 
         graph.erase_node(unused)
     called = dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module")
     layers = {name: layer for name, layer in reader.layers.items() if name in called}
-    return Anatomy(graph, {name: modules[name] for name in called}, layers, head)
+    with_weights = [name for name, part in model.named_modules(remove_duplicate=False) if part._parameters]
+    thins = not reader.names_widths and set(with_weights) == set(layers)
+    return Anatomy(graph, {name: modules[name] for name in called}, layers, head, model, thins)
 
 
 class _Tracer(fx.Tracer):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from .anatomy import Anatomy
 from .channels import Cuts
-from .slices import make_plain, make_trunk, put_together
+from .slices import make_plain, make_small, make_trunk, put_together
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Networks:
@@ -36,17 +39,14 @@ class Networks:
         self._finished.clear()
         self._trunks.clear()
 
-    def extracted(self, task: int) -> fx.GraphModule:
+    def extracted(self, task: int) -> nn.Module:
         """A network of its own, its tensors copies."""
-        network = make_plain(self._anatomy, self._cuts, task, self._classes()[task])
-        tensors = self.tensors(task)
-        network.load_state_dict({name: value.detach().clone() for name, value in tensors.items()}, assign=True)
-        return network.requires_grad_(True)
+        return self._filled(make_small(self._anatomy, self._cuts, task, self._classes()[task]), task)
 
     def finished(self, task: int) -> fx.GraphModule:
         """The network of a finished task; the same one until `forget`."""
         if task not in self._finished:
-            self._finished[task] = self.extracted(task).requires_grad_(False)
+            self._finished[task] = self._plain(task)
         return self._finished[task]
 
     def trunk(self, task: int) -> fx.GraphModule:
@@ -57,13 +57,22 @@ class Networks:
 
     def trunk_now(self, task: int) -> fx.GraphModule:
         """`trunk` of a task that is not finished."""
-        return make_trunk(self._anatomy, self.extracted(task).requires_grad_(False))
+        return make_trunk(self._anatomy, self._plain(task))
 
     def run_now(self, task: int, images: Tensor) -> Tensor:
         """Evaluate a task that is not finished by the very operations of its finished network; gradients flow to its slice."""
         if task not in self._forms:
             self._forms[task] = make_plain(self._anatomy, self._cuts, task, self._classes()[task])
         return torch.func.functional_call(self._forms[task], self.tensors(task), (images,))
+
+    def _plain(self, task: int) -> fx.GraphModule:
+        form = make_plain(self._anatomy, self._cuts, task, self._classes()[task])
+        return self._filled(form, task).requires_grad_(False)
+
+    def _filled(self, network: M, task: int) -> M:
+        tensors = self.tensors(task)
+        network.load_state_dict({name: value.detach().clone() for name, value in tensors.items()}, assign=True)
+        return network.requires_grad_(True)
 
     def tensors(self, task: int) -> dict[str, Tensor]:
         """What the task's network consists of, by name."""

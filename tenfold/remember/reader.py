@@ -85,6 +85,8 @@ class Reader:
         self.by_channel = by_channel
         self.layouts: dict[fx.Node, Layout | None] = {}
         self.layers: dict[str, Layer] = {}
+        self.names_widths = False
+        """whether the network gives a tensor a shape by numbers that only fit its own width"""
 
     def read(self) -> Layout:
         """The layout of what the network returns."""
@@ -209,6 +211,10 @@ class Reader:
     def _operation(self, node: fx.Node) -> Layout | None:
         name = _name(node.target)
         known = [layout for layout in map(self.layouts.get, node.all_input_nodes) if layout is not None]
+        if not node.users and known:
+            # a check of shapes that was kept whole: it goes, and with it the right to other widths in the model's own forward
+            self.names_widths = True
+            return None
         if not known or name in ("size", "dim", "shape") or (node.target is getattr and node.args[1] == "shape"):
             return None
         if node.target in _COMBINING or (node.op == "call_method" and name in _COMBINING_METHODS):
@@ -265,6 +271,7 @@ class Reader:
         shape: Any = node.args[1:]
         if len(shape) == 1 and isinstance(shape[0], tuple | list):
             shape = shape[0]
+        self.names_widths |= any(isinstance(size, int) and size > 1 for size in shape[1:])
         if len(shape) > 2 and layout.flat and all(size == 1 for size in shape[2:]):
             places = (slice(None), slice(None), *[None for _ in shape[2:]])
             node.op, node.target, node.args, node.kwargs = "call_function", operator.getitem, (node.args[0], places), {}

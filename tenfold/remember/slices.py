@@ -79,6 +79,17 @@ def make_plain(anatomy: Anatomy, cuts: Cuts, task: int, classes: int) -> fx.Grap
     return fx.GraphModule(modules, _copied(anatomy.graph)[0], class_name="TaskNetwork").eval()
 
 
+def make_small(anatomy: Anatomy, cuts: Cuts, task: int, classes: int) -> nn.Module:
+    """As `make_plain`, but where it can be a network of the model's own class, with thinner layers in their places."""
+    plain = make_plain(anatomy, cuts, task, classes)
+    if not anatomy.thins:
+        return plain
+    model = copy.deepcopy(anatomy.model)
+    for name in anatomy.layers:
+        model.set_submodule(name, plain.get_submodule(name))
+    return model.eval()
+
+
 def make_trunk(anatomy: Anatomy, plain: fx.GraphModule) -> fx.GraphModule:
     """`plain`, its modules shared, as a network that gives the taps as a tuple: images -> (taps of `anatomy`)."""
     graph, copies = _copied(anatomy.graph)

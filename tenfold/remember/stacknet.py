@@ -285,8 +285,9 @@ class StackNet(nn.Module):
     def extract(self, name: str) -> nn.Module:
         """An ordinary network for one task: images -> logits, in evaluation mode, its weights copies of its own.
 
-        Its outputs are those of `self(images, task=name)` to the last bit. It is of torch's own layers, as wide as the task
-        and the ones before it together, and exports like any other.
+        Its outputs are those of `self(images, task=name)` to the last bit. It is of the model's own class, with layers as wide
+        as the task and the ones before it together; or, where the model names its widths in its forward pass, a traced
+        network of such layers. It exports like any other.
         """
         return self._networks.extracted(self._number(name))
 

@@ -5,12 +5,18 @@ Shape letters: N batch, C input channels, O output channels, H x W pixels, d rat
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..core.errors import UsageError
 
 KERNEL = 3
 """taps of the dilated convolution along each side"""
+
+
+@fx.wrap  # a network that is traced keeps the check as one call; a shape has no value there
+def _require_channels(x: Tensor, channels: int) -> None:
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise UsageError(f"the input is {tuple(x.shape)}, but must be (N, {channels}, H, W)")
 
 
 class ConcentratedConv2d(nn.Module):
@@ -63,8 +69,7 @@ class ConcentratedConv2d(nn.Module):
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise UsageError(f"the input is {tuple(x.shape)}, but must be (N, {self.in_channels}, H, W)")
+        _require_channels(x, self.in_channels)
         if self.concentration is not None:
             x = self.concentration(x)
         return self.pointwise(self.depthwise(x))

@@ -216,3 +216,15 @@ def test_thin_slices_train_right_in_channels_last_order(share: float) -> None:
         gradients.append({name: value.grad for name, value in net.named_parameters()})
     for name, wanted in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], wanted, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("residual", True), ("vgg", True), ("joined", False), ("dropout", False), ("perceptron", True)]
+)
+def test_an_extracted_network_is_of_the_models_class_where_it_names_no_width(name: str, kept: bool) -> None:
+    torch.manual_seed(0)
+    model = NETWORKS[name]()
+    small = learned(model, inputs_for(model)).extract("task 0")
+    assert (type(small) is type(model)) == kept
+    assert sorted(small.state_dict()) == sorted(model.state_dict())
+    assert sum(value.numel() for value in small.parameters()) < sum(value.numel() for value in model.parameters()) / 3
