@@ -1,6 +1,6 @@
 """Which index module tells tasks apart best: all of them on one stack's tasks, with what each costs.
 
-    python benchmarks/remember_index.py --tasks mnist fashion-mnist cifar10 --root DIR --limit 10000
+    python benchmarks/remember_index.py --tasks mnist fashion-mnist cifar10 --root DIR --limit 5000
     python benchmarks/remember_index.py --tasks digits garments:0-4 garments:5-9 --seeds 0 1 2
 
 Accuracy is of inferring the task, on validation pictures (a tenth of each training set), on average over the tasks.
@@ -28,18 +28,18 @@ from tenfold.remember.sequence import load_sequence, task_of
 from tenfold.remember.stages import TaskBatches, begin, build_learner
 
 
-def kinds(seed: int, epochs: int) -> dict[str, IndexModule]:
+def kinds(seed: int, epochs: int, width: int) -> dict[str, IndexModule]:
     """The index modules that are compared."""
     return {
         "entropy of the heads": EntropyIndex(),
         "autoencoders (Expert Gate)": AutoencoderIndex(epochs=epochs, seed=seed),
-        "generators (the paper)": GeneratorIndex(epochs=epochs, classifier_epochs=2, seed=seed),
+        "generators (the paper)": GeneratorIndex(epochs=epochs, classifier_epochs=2, width=width, seed=seed),
         "density, a third of the layers": DensityIndex(),
         "density, all layers": DensityIndex(layers=1.0),
     }
 
 
-def measure(config: Config, epochs: int) -> dict[str, tuple[float, float, int]]:
+def measure(config: Config, epochs: int, width: int) -> dict[str, tuple[float, float, int]]:
     """For each index module: accuracy, seconds to learn all tasks, numbers kept."""
     from tenfold.core.device import make_fabric
 
@@ -68,7 +68,7 @@ def measure(config: Config, epochs: int) -> dict[str, tuple[float, float, int]]:
         print(f"  learned {name}", flush=True)
     net.eval()
     found = {}
-    for kind, index in kinds(config.seed, epochs).items():
+    for kind, index in kinds(config.seed, epochs, width).items():
         start = time.perf_counter()
         net.index = index.to(fabric.device)
         for place, name in enumerate(learner.names):
@@ -88,6 +88,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path)
     parser.add_argument("--limit", type=int, help="training pictures of each task, at most")
     parser.add_argument("--epochs", type=int, default=5, help="of the generators and the autoencoders")
+    parser.add_argument(
+        "--width", type=int, default=16, help="channels of the generators' and classifiers' first layers"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     given = parser.parse_args()
     sequence = SequenceSettings(tasks=tuple(given.tasks), root=given.root, limit=given.limit, holdout=0.1)
@@ -96,7 +99,7 @@ def main() -> None:
     runs = []
     for seed in given.seeds:
         print(f"seed {seed}", flush=True)
-        runs.append(measure(replace(base, seed=seed), given.epochs))
+        runs.append(measure(replace(base, seed=seed), given.epochs, given.width))
     print(f"\n{'index module':32} {'task inferred':>16} {'seconds':>8} {'numbers kept':>13}")
     for kind in runs[0]:
         mean, spread = mean_and_spread([100 * run[kind][0] for run in runs])

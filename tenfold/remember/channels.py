@@ -20,11 +20,10 @@ from ..core.errors import UsageError
 class Group:
     """Channel axes that are cut at the same places. Two groups become one by `join`."""
 
-    def __init__(self, channels: int, name: str) -> None:
-        """A new group of one layer's `channels`; `name` is the layer's, for messages."""
+    def __init__(self, channels: int) -> None:
+        """A new group of one layer's `channels`."""
         self._channels = channels
         self._quantum = 1
-        self._name = name
         self._joined: Group | None = None
 
     @property
@@ -41,11 +40,6 @@ class Group:
     def quantum(self) -> int:
         """A cut lies at a multiple of this many channels: group norms and grouped convolutions keep their groups whole."""
         return self.root._quantum
-
-    @property
-    def name(self) -> str:
-        """The layer the group was first seen at."""
-        return self.root._name
 
     def whole(self, channels: int) -> None:
         """Let cuts lie at multiples of `channels` only."""

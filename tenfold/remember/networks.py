@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -18,14 +17,8 @@ M = TypeVar("M", bound=nn.Module)
 class Networks:
     """The networks of tasks 0, 1, ... of one stack. Not a module: its tensors are copies of the stack's."""
 
-    def __init__(
-        self,
-        anatomy: Anatomy,
-        cuts: Cuts,
-        slices: Callable[[], Sequence[nn.Module]],
-        classes: Callable[[], Sequence[int]],
-    ) -> None:
-        """`slices` and `classes` give those of all tasks, as they are when they are asked."""
+    def __init__(self, anatomy: Anatomy, cuts: Cuts, slices: nn.ModuleList, classes: list[int]) -> None:
+        """`slices` and `classes` are the stack's own, and grow with it."""
         self._anatomy = anatomy
         self._cuts = cuts
         self._slices = slices
@@ -41,7 +34,7 @@ class Networks:
 
     def extracted(self, task: int) -> nn.Module:
         """A network of its own, its tensors copies."""
-        return self._filled(make_small(self._anatomy, self._cuts, task, self._classes()[task]), task)
+        return self._filled(make_small(self._anatomy, self._cuts, task, self._classes[task]), task)
 
     def finished(self, task: int) -> fx.GraphModule:
         """The network of a finished task; the same one until `forget`."""
@@ -62,11 +55,11 @@ class Networks:
     def run_now(self, task: int, images: Tensor) -> Tensor:
         """Evaluate a task that is not finished by the very operations of its finished network; gradients flow to its slice."""
         if task not in self._forms:
-            self._forms[task] = make_plain(self._anatomy, self._cuts, task, self._classes()[task])
+            self._forms[task] = make_plain(self._anatomy, self._cuts, task, self._classes[task])
         return torch.func.functional_call(self._forms[task], self.tensors(task), (images,))
 
     def _plain(self, task: int) -> fx.GraphModule:
-        form = make_plain(self._anatomy, self._cuts, task, self._classes()[task])
+        form = make_plain(self._anatomy, self._cuts, task, self._classes[task])
         return self._filled(form, task).requires_grad_(False)
 
     def _filled(self, network: M, task: int) -> M:
@@ -76,4 +69,4 @@ class Networks:
 
     def tensors(self, task: int) -> dict[str, Tensor]:
         """What the task's network consists of, by name."""
-        return put_together(self._anatomy, self._cuts, task, self._slices())
+        return put_together(self._anatomy, self._cuts, task, [*self._slices])

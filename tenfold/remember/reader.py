@@ -156,7 +156,7 @@ class Reader:
                 else (module.in_channels, module.out_channels)
             )
             reads.fit(features, name)
-            return Layout((Piece(Group(outputs, name)),), flat)
+            return Layout((Piece(Group(outputs)),), flat)
         if isinstance(module, nn.PReLU):
             if module.num_parameters > 1:
                 reads.fit(module.num_parameters, name)

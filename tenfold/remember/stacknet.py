@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,16 +26,6 @@ Loader = Iterable[tuple[Tensor, Tensor]]
 UNKNOWN = -1
 """the task of an input that belongs to none"""
 _SMALLEST = 1e-9
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task of a stack."""
-
-    name: str
-    classes: int
-    share: float
-    """of the model's width"""
 
 
 class StackNet(nn.Module):
@@ -100,9 +89,10 @@ class StackNet(nn.Module):
         self.cuts = Cuts()
         self.index = index
         self.slices = nn.ModuleList()
-        self._tasks: list[Task] = []
+        self._names: list[str] = []
+        self._classes: list[int] = []
         self._finished = 0
-        self._networks = Networks(self.anatomy, self.cuts, lambda: [*self.slices], lambda: self.classes)
+        self._networks = Networks(self.anatomy, self.cuts, self.slices, self._classes)
         some = next(iter(model.parameters()))
         self.register_buffer("_where", torch.empty(0, device=some.device, dtype=some.dtype), persistent=False)
 
@@ -125,17 +115,17 @@ class StackNet(nn.Module):
     @property
     def tasks(self) -> tuple[str, ...]:
         """The names of the tasks, in the order they were added; a task's number is its place here."""
-        return tuple(task.name for task in self._tasks)
+        return tuple(self._names)
 
     @property
     def classes(self) -> tuple[int, ...]:
         """How many classes each task has."""
-        return tuple(task.classes for task in self._tasks)
+        return tuple(self._classes)
 
     @property
     def shares(self) -> tuple[float, ...]:
         """The share of the model's width that each task took."""
-        return tuple(task.share for task in self._tasks)
+        return tuple(self.cuts.shares)
 
     @property
     def left(self) -> float:
@@ -159,7 +149,7 @@ class StackNet(nn.Module):
         if num_classes < 1:
             raise UsageError(f"num_classes is {num_classes}, but must be at least 1")
         share = grow if grow is not None else self._usual_share()
-        if share <= 0 or (not self._tasks and share > 1):
+        if share <= 0 or (not self._names and share > 1):
             allowed = "above 0 and, for the first task, at most 1" if share > 0 else "above 0"
             raise UsageError(f"grow is {share}, but must be {allowed}")
         if self.limit is not None and sum(self.shares) + share > self.limit + _SMALLEST:
@@ -167,11 +157,12 @@ class StackNet(nn.Module):
             raise UsageError(
                 f"{name} wants {share:g} of the width, but {used:g} of the limit of {self.limit:g} are taken"
             )
-        if self._tasks:
+        if self._names:
             self.finish_task(self.tasks[-1])
-        self._tasks.append(Task(name, num_classes, share))
+        self._names.append(name)
+        self._classes.append(num_classes)
         self.cuts.shares.append(share)
-        self.slices.append(self._new_slice(len(self._tasks) - 1))
+        self.slices.append(self._new_slice(len(self._names) - 1))
 
     def task_parameters(self, name: str) -> Iterator[nn.Parameter]:
         """What training the task changes: its slice and its head. Empty once the task is finished."""
@@ -247,7 +238,7 @@ class StackNet(nn.Module):
         """
         number, known = self._number(name), self.index.tasks
         if number != known:
-            missing = self.tasks[known] if known < len(self._tasks) else "none"
+            missing = self.tasks[known] if known < len(self._names) else "none"
             raise UsageError(f"the index module is to learn {name}, but the next one it must learn is {missing}")
         self.index.learn_task(lambda: (images.to(self._where.device) for images, _ in loader), self)
 
@@ -275,7 +266,7 @@ class StackNet(nn.Module):
 
     def infer_task(self, images: Tensor) -> Tensor:
         """The task of each image by the index module: int64 (N,), -1 for none."""
-        if self.index.tasks == 0 or self.index.tasks < len(self._tasks):
+        if self.index.tasks == 0 or self.index.tasks < len(self._names):
             learned = ", ".join(self.tasks[: self.index.tasks]) or "no task"
             raise UsageError(
                 f"the index module has learned {learned} so far: name the task, or call fit_task or learn_inputs for the others"
@@ -308,7 +299,7 @@ class StackNet(nn.Module):
         Args:
             up_to: leave out the tasks after this one: what is written then costs what that task uses.
         """
-        save_stack(self, Path(folder), tasks=len(self._tasks) if up_to is None else self._number(up_to) + 1)
+        save_stack(self, Path(folder), tasks=len(self._names) if up_to is None else self._number(up_to) + 1)
 
     def restore(self: S, folder: Path | str) -> S:
         """Read what `save` wrote into this stack, which must be of the same model and have no task yet; returns itself.
@@ -387,7 +378,7 @@ class StackNet(nn.Module):
             task if isinstance(task, Tensor) else torch.tensor([self._number(name) for name in task], dtype=torch.int64)
         )
         if numbers.shape != (count,) or (
-            count and not UNKNOWN <= int(numbers.min()) <= int(numbers.max()) < len(self._tasks)
+            count and not UNKNOWN <= int(numbers.min()) <= int(numbers.max()) < len(self._names)
         ):
             raise UsageError(
                 f"task must be one name, or for each of the {count} images a name or a number of {self.tasks}"

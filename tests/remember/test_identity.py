@@ -139,6 +139,13 @@ def test_a_state_dict_goes_from_one_stack_to_another() -> None:
     a_few_steps(twin, "of the copy", images)
     assert net.tasks == ("task 0", "task 1", "task 2")
     assert_same(outputs(twin, images), outputs(net, images), "a deep copy that learned more")
+    before = outputs(net, images)
+    with torch.no_grad():
+        for value in [*twin.buffers(), *twin.parameters()]:
+            value.zero_()
+    twin.to(torch.float32)  # so that its networks are put together anew
+    assert_same(outputs(net, images), before, "what happens to a copy")
+    assert not twin.eval()(images, task="of the copy").any()
 
 
 def test_a_trained_model_keeps_its_outputs_and_learns_more() -> None:

@@ -139,7 +139,7 @@ def test_training_a_task_gives_earlier_slices_nothing() -> None:
     shares=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6),
 )
 def test_cuts_are_whole_rising_and_near_the_shares(channels: int, quantum: int, shares: list[float]) -> None:
-    group, cuts = Group(channels, "layer"), Cuts(shares)
+    group, cuts = Group(channels), Cuts(shares)
     group.whole(quantum)
     ends = [cuts.at(group, task) for task in range(-1, len(shares))]
     assert ends[0] == 0
@@ -155,7 +155,7 @@ def test_cuts_are_whole_rising_and_near_the_shares(channels: int, quantum: int, 
 
 
 def test_equal_shares_that_sum_to_one_use_the_model_up() -> None:
-    group, cuts = Group(16, "layer"), Cuts([1 / 3] * 3)
+    group, cuts = Group(16), Cuts([1 / 3] * 3)
     assert [cuts.at(group, task) for task in range(3)] == [5, 11, 16]
 
 
