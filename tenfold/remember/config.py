@@ -218,7 +218,8 @@ PRESETS: dict[str, Config] = {
     ),
     # two CPU cores, real pictures of digits and garments
     "laptop": Config(
-        net=NetSettings(name="resnet-8", half_stem=True),
+        net=NetSettings(name="resnet-14", half_stem=True),
+        rivals=RivalSettings(ewc_pictures=300),
         train=TrainSettings(epochs=6),
         compute=ComputeConfig(channels_last=True),
     ),

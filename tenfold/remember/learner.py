@@ -44,6 +44,9 @@ class Learner(nn.Module, ABC):
     def kept(self) -> int:
         """Numbers that have to be kept to answer all tasks so far."""
 
+    def meet(self, images: Tensor) -> None:
+        """Called before the first phase with some pictures of the current task, the same on every process."""
+
     def phases(self, epochs: int) -> list[Phase]:
         """How the epochs of the current task are spent."""
         return [Phase("train", epochs)]
@@ -81,6 +84,9 @@ class StackLearner(Learner):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.logits(images, self.known - 1), labels)
+
+    def meet(self, images: Tensor) -> None:
+        self.net.meet_inputs(self.names[self.known - 1], images)
 
     def trained(self) -> Iterator[nn.Parameter]:
         return self.net.task_parameters(self.names[self.known - 1])

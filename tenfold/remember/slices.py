@@ -21,6 +21,9 @@ from torch.nn import functional as F
 from .anatomy import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, Anatomy, Layer
 from .channels import Cuts
 
+OLDER = "older_scale"
+"""Buffer of a slice's mixing layers: what each earlier feature is multiplied with before it is read."""
+
 
 class SliceNorm(nn.Module):
     """A layer norm, or a group norm of one group, over each task's channels by themselves. (N, C, *) -> (N, C, *)."""
@@ -58,9 +61,13 @@ def make_slice(anatomy: Anatomy, cuts: Cuts, task: int, classes: int) -> fx.Grap
         for name, module in anatomy.modules.items()
     }
     graph, copies = _copied(anatomy.graph)
+    buffers: dict[str, Tensor] = {}
     if task > 0:
+        for name, layer in _readers(anatomy):
+            zeros = torch.zeros(cuts.width(layer.reads, task - 1))  # nothing of the earlier tasks is read before `meet`
+            buffers[f"{name}.{OLDER}"] = zeros
         _join_older(anatomy, graph, copies, cuts, task)
-    return fx.GraphModule(modules, graph, class_name="Slice")
+    return fx.GraphModule({**modules, **buffers}, graph, class_name="Slice")
 
 
 def make_plain(anatomy: Anatomy, cuts: Cuts, task: int, classes: int) -> fx.GraphModule:
@@ -104,7 +111,7 @@ def put_together(anatomy: Anatomy, cuts: Cuts, task: int, slices: Sequence[nn.Mo
     """The tensors of the task's plain network, by name, from the slices up to its own; gradients flow to the slices."""
     tensors: dict[str, Tensor] = {}
     for name, layer in anatomy.layers.items():
-        parts = [_tensors(slices[j].get_submodule(name)) for j in range(task + 1)]
+        parts = [_read_tensors(layer, cuts, j, slices[j].get_submodule(name)) for j in range(task + 1)]
         if name == anatomy.head:
             # copies: autocast keeps the casts of leaves, and within one region goes on using them after a step of training
             found = {key: value.clone() for key, value in parts[task].items()}
@@ -112,6 +119,24 @@ def put_together(anatomy: Anatomy, cuts: Cuts, task: int, slices: Sequence[nn.Mo
             found = _assembled(layer, cuts, task, parts)
         tensors |= {f"{name}.{key}": value for key, value in found.items()}
     return tensors
+
+
+@torch.no_grad()
+def meet(anatomy: Anatomy, part: nn.Module, older: Sequence[Tensor]) -> None:
+    """Let a slice know how large the earlier tasks' features are on its own inputs: it reads each over its root mean square, if
+    that is above 1.
+
+    A norm whose statistics are fixed divides by what a channel varied in its own task. Where that was little, a later task's
+    inputs make it huge, and a layer that reads it as it is cannot be trained.
+
+    Args:
+        older: the taps of the task before's trunk for some of the new task's inputs, (N, channels, ...) each.
+    """
+    taps = dict(zip(anatomy.taps, older, strict=True))
+    for node in anatomy.graph.nodes:
+        if node.op == "call_module" and hasattr(module := part.get_submodule(str(node.target)), OLDER):
+            squares = taps[node.args[0]].float().square().transpose(0, 1).flatten(1).mean(1)
+            getattr(module, OLDER).copy_(1 / squares.sqrt().clamp(min=1))
 
 
 def freeze(module: nn.Module) -> None:
@@ -191,6 +216,23 @@ def _first_channels(given: Tensor, value: Tensor, rows: Tensor, columns: Tensor 
     return chosen[:, columns.to(given.device)] * math.sqrt(given.shape[1] / len(columns))
 
 
+def _readers(anatomy: Anatomy) -> list[tuple[str, Layer]]:
+    """The layers of a slice that read earlier tasks' features."""
+    return [(name, layer) for name, layer in anatomy.layers.items() if layer.mixes and not layer.reads.is_input]
+
+
+def _read_tensors(layer: Layer, cuts: Cuts, task: int, part: nn.Module) -> dict[str, Tensor]:
+    """A slice's tensors of one layer as a plain network has them: what scales the features that are read is in the weight."""
+    tensors = _tensors(part)
+    scale = tensors.pop(OLDER, None)
+    if scale is not None:
+        columns = cuts.places(layer.reads, task - 1, since=-1, frame=task).to(scale.device)
+        whole = scale.new_ones(cuts.width(layer.reads, task)).index_copy(0, columns, scale)
+        weight = tensors["weight"]
+        tensors["weight"] = weight * whole.to(weight.dtype).view(1, -1, *[1] * (weight.ndim - 2))
+    return tensors
+
+
 def _read(layer: Layer, cuts: Cuts, task: int, *, since: int = -1) -> int:
     if not layer.reads.is_input:
         return cuts.width(layer.reads, task, since=since)
@@ -238,24 +280,28 @@ def _join_older(anatomy: Anatomy, graph: fx.Graph, copies: Mapping[fx.Node, fx.N
     """Let the mixing layers of a slice's graph read the earlier tasks' features, new inputs of the graph, as well."""
     with graph.inserting_after(copies[anatomy.input]):
         older = {node: graph.placeholder(f"older_{place}") for place, node in reversed([*enumerate(anatomy.taps)])}
+    readers = dict(_readers(anatomy))
     for node in anatomy.graph.nodes:
-        layer = anatomy.layers.get(str(node.target)) if node.op == "call_module" else None
-        if layer is None or not layer.mixes or layer.reads.is_input:
+        layer = readers.get(str(node.target)) if node.op == "call_module" else None
+        if layer is None:
             continue
         mine, (source,) = copies[node], node.args
         sizes = cuts.sizes(layer.reads, task - 1), cuts.sizes(layer.reads, task, since=task - 1)
         with graph.inserting_before(mine):
-            mine.args = (graph.call_function(join_features, (older[source], copies[source], *sizes)),)
+            scale = graph.get_attr(f"{node.target}.{OLDER}")
+            mine.args = (graph.call_function(join_features, (older[source], copies[source], scale, *sizes)),)
     graph.lint()
 
 
-def join_features(older: Tensor, own: Tensor, older_sizes: list[int], own_sizes: list[int]) -> Tensor:
-    """Earlier tasks' features and a task's own, as one tensor in the order of the task's plain network.
+def join_features(older: Tensor, own: Tensor, scale: Tensor, older_sizes: list[int], own_sizes: list[int]) -> Tensor:
+    """Earlier tasks' features, scaled, and a task's own, as one tensor in the order of the task's plain network.
 
     Args:
         older: (N, sum of `older_sizes`, *), piece by piece.
         own: (N, sum of `own_sizes`, *).
+        scale: (sum of `older_sizes`), what each earlier feature is multiplied with.
     """
+    older = older * scale.to(older.dtype).view(1, -1, *[1] * (older.ndim - 2))
     if len(older_sizes) == 1:
         return torch.cat([older, own], 1)
     pieces = zip(older.split(older_sizes, 1), own.split(own_sizes, 1), strict=True)

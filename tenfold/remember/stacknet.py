@@ -14,7 +14,7 @@ from ..core.pointwise import guard_pointwise
 from .anatomy import dissect
 from .channels import Cuts
 from .networks import Networks
-from .slices import freeze, initialise, make_slice
+from .slices import OLDER, freeze, initialise, make_slice, meet
 from .storage import restore_stack, save_stack
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class StackNet(nn.Module):
         self._names: list[str] = []
         self._classes: list[int] = []
         self._finished = 0
+        self._met = 0
         self._networks = Networks(self.anatomy, self.cuts, self.slices, self._classes)
         some = next(iter(model.parameters()))
         self.register_buffer("_where", torch.empty(0, device=some.device, dtype=some.dtype), persistent=False)
@@ -167,6 +168,17 @@ class StackNet(nn.Module):
     def task_parameters(self, name: str) -> Iterator[nn.Parameter]:
         """What training the task changes: its slice and its head. Empty once the task is finished."""
         return self.slices[self._number(name)].parameters()
+
+    def meet_inputs(self, name: str, images: Tensor) -> None:
+        """Let the newest task's slice know how large the earlier tasks' features are on its inputs (see `slices.meet`).
+
+        The first batch in training mode does so by itself. Call this before, with the same images everywhere, where several
+        processes train one stack.
+        """
+        number = self._number(name)
+        if number > max(self._met, self._finished - 1):
+            with torch.no_grad():
+                self._meet(number, self._networks.trunk(number - 1)(images))
 
     def finish_task(self, name: str) -> None:
         """Fix a task's outputs for ever. Adding another task does so too; a second call changes nothing.
@@ -339,7 +351,17 @@ class StackNet(nn.Module):
             return part(images)
         with torch.no_grad():  # nothing of an earlier task is trained, not even through what it hands on
             older = self._networks.trunk(number - 1)(images)
+        if self._met < number:
+            self._meet(number, older)
         return part(images, *older)
+
+    def _meet(self, number: int, older: tuple[Tensor, ...]) -> None:
+        part = self.slices[number]
+        scales = [value for name, value in part.named_buffers() if name.endswith(OLDER)]
+        # a slice that was restored has met its inputs already, and would be another if it met others now
+        if scales and not any(bool(scale.any()) for scale in scales):
+            meet(self.anatomy, part, older)
+        self._met = number
 
     def _by_task(self, images: Tensor, numbers: Tensor) -> Tensor:
         logits: Tensor | None = None

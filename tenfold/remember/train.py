@@ -72,6 +72,8 @@ def teach(
         begin(learner, config, tasks)
     _placed(learner, config, run)
     training = AllTasks(list(images)) if joint else images[number]
+    if not joint and state["progress"] is None:
+        learner.meet(next(iter(TaskBatches(images[number], tasks[number], config, run.fabric.device)))[0])
     for place, phase in enumerate(learner.phases(config.train.epochs)):
         if state["progress"] is None or place >= state["progress"]["phase"]:
             fit(f"{method}: {training.name}", learner, place, phase, config, run, training, tasks[number], state)

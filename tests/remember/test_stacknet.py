@@ -31,11 +31,19 @@ def by_hand(net: StackNet, task: int, images: Tensor) -> Tensor:
         given = []
         for slice_number in range(task + 1):
             part = net.slices[slice_number].get_submodule(layer)
-            read = torch.cat(features if layer == "0" else features[: slice_number + 1], 1)
+            read = torch.cat(features if layer == "0" else scaled(features[: slice_number + 1], part), 1)
             given.append(torch.tanh(read @ part.weight.T + part.bias))
         features = given
     head = net.slices[task].get_submodule("4")
-    return torch.cat(features, 1) @ head.weight.T + head.bias
+    return torch.cat(scaled(features, head), 1) @ head.weight.T + head.bias
+
+
+def scaled(features: list[Tensor], reader: nn.Module) -> list[Tensor]:
+    """All but the last, which are earlier tasks', by the factors that the reading slice has for them."""
+    if len(features) == 1:
+        return features
+    older = torch.cat(features[:-1], 1) * reader.older_scale
+    return [older, features[-1]]
 
 
 def test_a_task_reads_its_own_and_all_earlier_slices() -> None:
