@@ -33,7 +33,7 @@ def kinds(seed: int, epochs: int, width: int) -> dict[str, IndexModule]:
     return {
         "entropy of the heads": EntropyIndex(),
         "autoencoders (Expert Gate)": AutoencoderIndex(epochs=epochs, seed=seed),
-        "generators (the paper)": GeneratorIndex(epochs=epochs, classifier_epochs=2, width=width, seed=seed),
+        "generators (the paper)": GeneratorIndex(epochs=epochs, width=width, seed=seed),
         "density, a third of the layers": DensityIndex(),
         "density, all layers": DensityIndex(layers=1.0),
     }
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(PRESETS["laptop"].sequence.tasks))
     parser.add_argument("--root", type=Path)
     parser.add_argument("--limit", type=int, help="training pictures of each task, at most")
-    parser.add_argument("--epochs", type=int, default=5, help="of the generators and the autoencoders")
+    parser.add_argument("--epochs", type=int, default=20, help="of the generators and the autoencoders")
     parser.add_argument(
         "--width", type=int, default=16, help="channels of the generators' and classifiers' first layers"
     )

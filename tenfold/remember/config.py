@@ -70,15 +70,15 @@ class IndexSettings:
     """density over the first task's features (ours); generator and classifier of each task (the paper); autoencoder of each task (Expert Gate); entropy of the heads"""
     reject: float = 0.0
     """share of a task's own pictures that may be taken for unknown, in [0, 0.5]; 0 rejects nothing"""
-    epochs: int = 5
+    epochs: int = 20
     """passes over a task's pictures that its generator, or its autoencoder, learns for, at least 1"""
-    classifier_epochs: int = 1
-    """passes over a task's pictures that the binary classifiers learn for after each task, at least 1"""
+    classifier_steps: int = 200
+    """batches of generated pictures that the binary classifiers learn from after each task, at least 1"""
 
     def __post_init__(self) -> None:
         require(0 <= self.reject <= 0.5, "index.reject", self.reject, "between 0 and 0.5")
         require(self.epochs >= 1, "index.epochs", self.epochs, "at least 1")
-        require(self.classifier_epochs >= 1, "index.classifier_epochs", self.classifier_epochs, "at least 1")
+        require(self.classifier_steps >= 1, "index.classifier_steps", self.classifier_steps, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class DemoOptions:
 _PAPER = Config(
     sequence=SequenceSettings(tasks=("mnist", "svhn", "cifar10")),
     net=NetSettings(name="resnet-32"),
-    index=IndexSettings(kind="generator", epochs=25, classifier_epochs=5),
+    index=IndexSettings(kind="generator", epochs=25, classifier_steps=2000),
     train=TrainSettings(epochs=100, batch_size=128, pad=4),
 )
 
@@ -231,7 +231,7 @@ PRESETS: dict[str, Config] = {
     "paper-imagenet": Config(
         sequence=SequenceSettings(tasks=("folder:0-49", "folder:50-99"), size=224),
         net=NetSettings(name="resnet50", width=64),
-        index=IndexSettings(kind="generator", epochs=25, classifier_epochs=5),
+        index=IndexSettings(kind="generator", epochs=25, classifier_steps=2000),
         train=TrainSettings(epochs=90, batch_size=256, weight_decay=1e-4, pad=28),
         compute=ComputeConfig(precision="bf16", channels_last=True),
     ),

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 NOISE = 64
 """numbers that a picture is generated from"""
+BATCH = 64
+"""generated pictures of each task in a batch that the classifiers learn from"""
+NOISINESS = 0.7
+"""standard deviation of the noise that they learn under, in that of the pictures"""
+CLASSIFIER_RATE = 1e-3
+"""of their Adam"""
 
 
 class GeneratorIndex(IndexModule):
@@ -31,9 +37,9 @@ class GeneratorIndex(IndexModule):
         *,
         reject: float = 0.0,
         epochs: int = 25,
-        classifier_epochs: int = 5,
+        classifier_steps: int = 200,
         width: int = 32,
-        learning_rate: float = 2e-4,
+        learning_rate: float = 5e-4,
         seed: int = 0,
     ) -> None:
         """An index module that knows no task yet.
@@ -41,14 +47,14 @@ class GeneratorIndex(IndexModule):
         Args:
             reject: see `IndexModule`.
             epochs: passes over a task's pictures that its generator learns for.
-            classifier_epochs: passes over a new task's pictures that all classifiers learn for.
+            classifier_steps: batches of generated pictures that all classifiers learn from after each task.
             width: channels of the first layers.
-            learning_rate: of Adam, with beta 0.5 and 0.999.
+            learning_rate: of the generators' Adam, with beta 0.5 and 0.999; DCGAN's 2e-4 wants more passes.
             seed: everything random follows from it.
         """
         super().__init__(reject=reject)
         self.epochs = epochs
-        self.classifier_epochs = classifier_epochs
+        self.classifier_steps = classifier_steps
         self.width = width
         self.learning_rate = learning_rate
         self.seed = seed
@@ -81,7 +87,7 @@ class GeneratorIndex(IndexModule):
             critic = Critic(shape, self.width).to(example.device)
         self._teach_generator(inputs, maker, critic, random)
         if len(self.classifiers) > 1:
-            self._teach_classifiers(inputs, random)
+            self._teach_classifiers(random)
         return None
 
     def _teach_generator(self, inputs: Inputs, generator: Generator, critic: Critic, random: torch.Generator) -> None:
@@ -104,29 +110,30 @@ class GeneratorIndex(IndexModule):
                 makers.step()
         generator.requires_grad_(False).eval()
 
-    def _teach_classifiers(self, inputs: Inputs, random: torch.Generator) -> None:
-        """Each classifier's own task against all others, all of them generated.
+    def _teach_classifiers(self, random: torch.Generator) -> None:
+        """Each classifier's own task against all others, all of them generated, under noise.
 
-        With real pictures of the newest task, which is the only one that has any, real would come to mean newest.
+        With real pictures of the newest task, which is the only one that has any, real would come to mean newest; and without
+        noise a classifier goes by what generators leave in their pictures, which real ones do not have.
         """
         newest = len(self.classifiers) - 1
         self.classifiers.requires_grad_(True).train()
-        optimizer = torch.optim.Adam(self.classifiers.parameters(), self.learning_rate, betas=(0.5, 0.999))
-        for _ in range(self.classifier_epochs):
-            for real in inputs():
-                pools = [self.generate(task, len(real), generator=random) for task in range(newest + 1)]
-                pictures = torch.cat(pools)
-                owner = torch.arange(len(pools), device=real.device).repeat_interleave(len(real))
-                loss = torch.zeros((), device=real.device)
-                for task, classifier in enumerate(self.classifiers):
-                    own = (owner == task).float()
-                    # an own picture counts as much as all others together
-                    weights = torch.where(owner == task, 1.0, 1.0 / newest)
-                    logits = classifier(pictures)[:, 0]
-                    loss = loss + F.binary_cross_entropy_with_logits(logits, own, weights)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
+        optimizer = torch.optim.Adam(self.classifiers.parameters(), CLASSIFIER_RATE, betas=(0.5, 0.999))
+        for _ in range(self.classifier_steps):
+            pictures = torch.cat([self.generate(task, BATCH, generator=random) for task in range(newest + 1)])
+            owner = torch.arange(newest + 1, device=pictures.device).repeat_interleave(BATCH)
+            spread = NOISINESS * pictures.std()
+            pictures = pictures + spread * torch.randn(pictures.shape, generator=random).to(pictures.device)
+            loss = torch.zeros((), device=pictures.device)
+            for task, classifier in enumerate(self.classifiers):
+                own = (owner == task).float()
+                # an own picture counts as much as all others together
+                weights = torch.where(owner == task, 1.0, 1.0 / newest)
+                logits = classifier(pictures)[:, 0]
+                loss = loss + F.binary_cross_entropy_with_logits(logits, own, weights)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
         self.classifiers.requires_grad_(False).eval()
 
     def _state(self, tasks: int) -> Any:

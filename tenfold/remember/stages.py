@@ -75,7 +75,7 @@ def build_index(config: Config) -> IndexModule:
             return GeneratorIndex(
                 reject=settings.reject,
                 epochs=settings.epochs,
-                classifier_epochs=settings.classifier_epochs,
+                classifier_steps=settings.classifier_steps,
                 seed=config.seed,
             )
 

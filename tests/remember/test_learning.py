@@ -45,7 +45,9 @@ def logged(run: Run) -> list[dict[str, Any]]:
 
 
 def test_the_same_seed_gives_the_same_metrics_and_another_does_not(tmp_path: Path) -> None:
-    config = replace(TINY, methods=("stack", "ewc"), index=IndexSettings(kind="generator", epochs=1))
+    config = replace(
+        TINY, methods=("stack", "ewc"), index=IndexSettings(kind="generator", epochs=1, classifier_steps=3)
+    )
     first, again = trained(config, tmp_path), trained(config, tmp_path)
     assert first.status["metrics"] == again.status["metrics"]
     assert logged(first) == logged(again)
@@ -72,7 +74,7 @@ class StopError(Exception):
 def test_a_stopped_run_ends_as_the_straight_one(
     methods: tuple[Method, ...], kind: Any, saves: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = IndexSettings(kind=kind, epochs=1)
+    index = IndexSettings(kind=kind, epochs=1, classifier_steps=3)
     config = replace(TINY, methods=methods, index=index, train=replace(TINY.train, save_every=2))
     straight = trained(config, tmp_path / "straight")
     save = Run.save

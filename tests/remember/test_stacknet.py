@@ -452,3 +452,52 @@ def test_a_nan_stays_in_its_row() -> None:
     assert found[1].isnan().all()
     keep = [0, 2, 3, 4]
     assert torch.equal(found[keep], wanted[keep])
+
+
+def test_a_slice_reads_earlier_features_over_their_size_on_its_own_inputs() -> None:
+    """A norm that hardly varied in its own task makes a later task's features huge; as they are they cannot be learned from."""
+    torch.manual_seed(0)
+    model = NETWORKS["residual"]()
+    images, net = inputs_for(model, 32), stack_of(model)
+    net.add_task("old", num_classes=3)
+    a_few_steps(net, "old", images * 1e-3, steps=60)
+    net.finish_task("old")
+    net.add_task("new", num_classes=3)
+    with torch.no_grad():
+        untrained = net.eval()(images, task="new")
+    older = net._networks.trunk(0)(images)
+    assert max(float(tap.square().mean()) for tap in older) > 10
+    assert float(untrained.abs().max()) < 100, "nothing of the earlier task is read before it was met"
+    net.meet_inputs("new", images)
+    for node, tap in zip(net.anatomy.taps, older, strict=True):
+        sizes = tap.square().transpose(0, 1).flatten(1).mean(1).sqrt()
+        for reader in node.users:
+            scale = net.slices[1].get_submodule(str(reader.target)).older_scale
+            torch.testing.assert_close(scale, 1 / sizes.clamp(min=1), rtol=1e-4, atol=1e-9)
+    kept = [value.clone() for value in net.slices[1].buffers()]
+    a_few_steps(net, "new", images * 100, steps=0)
+    net.train()(images * 100, task="new")
+    scales = [name for name, _ in net.slices[1].named_buffers() if name.endswith("older_scale")]
+    assert scales
+    for (name, value), before in zip(net.slices[1].named_buffers(), kept, strict=True):
+        assert not name.endswith("older_scale") or torch.equal(value, before), "it is met once"
+
+
+def test_the_first_batch_in_training_mode_is_met() -> None:
+    torch.manual_seed(0)
+    model = NETWORKS["perceptron"]()
+    images, nets = inputs_for(model, 16), []
+    for by_hand in (False, True):
+        torch.manual_seed(0)
+        net = stack_of(model)
+        net.add_task("old", num_classes=3)
+        a_few_steps(net, "old", images)
+        net.add_task("new", num_classes=3)
+        if by_hand:
+            net.meet_inputs("new", images)
+        net.train()(images, task="new")
+        nets.append(net)
+    first, second = (dict(net.slices[1].named_buffers()) for net in nets)
+    assert all(bool(value.any()) for name, value in first.items() if name.endswith("older_scale"))
+    assert all(torch.equal(first[name], second[name]) for name in first if name.endswith("older_scale"))
+    nets[0].meet_inputs("old", images)  # finished, and met long ago: nothing happens
