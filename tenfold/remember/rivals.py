@@ -168,7 +168,7 @@ class PackNet(SharedTrunk):
         ):
             weight.copy_(torch.where((owner > 0) & (owner < self.known), fixed, weight))
             if bool(self.pruned):
-                weight.mul_(owner > 0)
+                weight.copy_(torch.where(owner > 0, weight, 0.0))
         if self.known > 1 and not self.own_norms:
             for value, first in zip(self._unpruned.values(), self.rest[0].buffers(), strict=True):
                 value.copy_(first)
@@ -192,7 +192,8 @@ class PackNet(SharedTrunk):
         if task == self.known - 1:
             return super().logits(images, task)
         masked = {
-            name: weight * ((owner > 0) & (owner <= task + 1))
+            # not a product: a later task that diverged would reach earlier ones as NaN times 0
+            name: torch.where((owner > 0) & (owner <= task + 1), weight, 0.0)
             for (name, weight), owner in zip(self._weights.items(), self.owners.buffers(), strict=True)
         }
         rest = dict(zip(self._unpruned, self.rest[task].buffers(), strict=True))

@@ -182,6 +182,17 @@ def test_packnet_keeps_old_tasks_to_the_last_bit(own_norms: bool) -> None:
     assert torch.equal(learner.logits(images, 0), kept)
 
 
+def test_a_later_task_that_diverges_takes_nothing_from_earlier_ones() -> None:
+    learner = PackNet(model(), "fc", shares=(0.5, 0.3, 0.2), retrain=0.33, own_norms=True)
+    teach(learner, 0)
+    before = learner.logits(data(0)[0], 0)
+    learner.begin(3)
+    with torch.no_grad():
+        for weight, owner in zip(learner._weights.values(), learner.owners.buffers(), strict=True):
+            weight[owner == 0] = torch.nan
+    assert torch.allclose(learner.logits(data(0)[0], 0), before, atol=1e-6)
+
+
 def test_packnet_gives_each_task_its_share_of_the_largest_weights() -> None:
     learner = PackNet(model(), "fc", shares=(0.5, 0.3, 0.2), retrain=0.5, own_norms=True)
     learner.begin(3)
