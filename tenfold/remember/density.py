@@ -177,34 +177,11 @@ def _shortened(values: Tensor) -> Tensor:
 
 def _spreads(inputs: Inputs, net: StackNet, layers: float) -> list[float]:
     """Of each kind of feature, the root of its mean variance over the first task's inputs; 1 for one that never varies."""
-    moments: list[_Diagonal] = []
+    moments: list[_Moments] = []
     for batch in inputs():
         parts = _kinds(batch, net, layers)
-        moments = moments or [_Diagonal() for _ in parts]
+        moments = moments or [_Moments() for _ in parts]
         for moment, part in zip(moments, parts, strict=True):
             moment.add(part)
-    return [spread if (spread := moment.spread()) > 1e-6 else 1.0 for moment in moments]
-
-
-class _Diagonal:
-    """The root mean variance of rows that come batch by batch."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = torch.zeros(())
-        self.squares = torch.zeros(())
-
-    def add(self, rows: Tensor) -> None:
-        if len(rows):
-            rows = rows.double()
-            total = self.count + len(rows)
-            mean = rows.mean(0)
-            step = mean - self.mean
-            self.squares = (
-                self.squares + (rows - mean).square().sum(0) + step.square() * (self.count * len(rows) / total)
-            )
-            self.mean = self.mean + step * (len(rows) / total)
-            self.count = total
-
-    def spread(self) -> float:
-        return float((self.squares / max(1, self.count)).mean().sqrt())
+    spreads = [float(moment.result()[1].diagonal().mean().sqrt()) for moment in moments]
+    return [spread if spread > 1e-6 else 1.0 for spread in spreads]

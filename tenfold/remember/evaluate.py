@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,26 +102,13 @@ class Evaluator:
         *right, count = total(self.fabric, values).tolist()
         return [value / count for value in right]
 
-    def _batches(self, task: int) -> list[tuple[Tensor, Tensor]] | _Normalised:
-        return _Normalised(self, task)
-
-
-class _Normalised:
-    """A task's held-out pictures as the networks read them, and their labels."""
-
-    def __init__(self, evaluator: Evaluator, task: int) -> None:
-        self.evaluator = evaluator
-        self.task = task
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        ours = self.evaluator
-        fabric, task = ours.fabric, ours.tasks[self.task]
-        batches = EvalBatches(
-            ours.held_out[self.task], ours.batch_size, rank=fabric.global_rank, world=fabric.world_size
-        )
-        for images, labels in batches:
-            channels_last = ours.config.compute.channels_last
-            yield task.normalized(images.to(fabric.device), channels_last=channels_last), labels.to(fabric.device)
+    def _batches(self, task: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of a task's held-out pictures, as the networks read them, and their labels."""
+        device, channels_last = self.fabric.device, self.config.compute.channels_last
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        for images, labels in EvalBatches(self.held_out[task], self.batch_size, rank=rank, world=world):
+            inputs = self.tasks[task].normalized(images.to(device), channels_last=channels_last)
+            yield inputs, labels.to(device)
 
 
 def held_out_split(config: Config) -> Split:
