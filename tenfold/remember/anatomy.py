@@ -51,6 +51,12 @@ class Anatomy:
     def input(self) -> fx.Node:
         return next(node for node in self.graph.nodes if node.op == "placeholder")
 
+    @property
+    def classes(self) -> int:
+        """How many classes the model itself has."""
+        head = self.layers[self.head].module
+        return head.out_features if isinstance(head, nn.Linear) else int(head.out_channels)  # type: ignore[arg-type]
+
     def keep_whole(self, multiple: int) -> None:
         """Let slices end at multiples of so many channels, in layers that have a multiple of them."""
         for name, layer in self.layers.items():

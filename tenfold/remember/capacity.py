@@ -101,10 +101,8 @@ def size_of(module: nn.Module) -> int:
 
 
 def _model_macs(net: StackNet, one: Tensor) -> int:
-    head = net.anatomy.layers[net.anatomy.head].module
-    classes = head.out_features if isinstance(head, nn.Linear) else int(head.out_channels)  # type: ignore[arg-type]
     with torch.device("meta"):
-        return executed_macs(make_plain(net.anatomy, Cuts([1.0]), 0, classes), one)
+        return executed_macs(make_plain(net.anatomy, Cuts([1.0]), 0, net.anatomy.classes), one)
 
 
 def _row(use: Use, *, name: str | None = None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .capacity import size_of
 from .stacknet import StackNet
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -96,7 +97,7 @@ class StackLearner(Learner):
         self.net.learn_inputs(self.names[self.known - 1], batches)
 
     def kept(self) -> int:
-        return sum(value.numel() for part in self.net.slices for value in part.state_dict().values() if value.ndim)
+        return size_of(self.net.slices)
 
 
 class SharedTrunk(Learner):
@@ -128,8 +129,7 @@ class SharedTrunk(Learner):
         yield from self.heads[-1].parameters()
 
     def kept(self) -> int:
-        values = [*self.trunk.state_dict().values(), *self.heads.state_dict().values()]
-        return sum(value.numel() for value in values if value.ndim)
+        return size_of(self.trunk) + size_of(self.heads)
 
 
 def some(batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -65,7 +65,7 @@ class TaskImages:
         self.split = images.split
         self.lazy = images.lazy
         self.classes = images.classes[chosen.start : chosen.stop]
-        self.channels = channels
+        self.shape = (channels, *images.shape[1:])
         self._images = images
         self._first = chosen.start
         self._rows = ((images.targets >= chosen.start) & (images.targets < chosen.stop)).nonzero()[:, 0]
@@ -77,8 +77,8 @@ class TaskImages:
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Images uint8 (B, C, H, W) and targets int64 (B,) at the indices, int64 (B,)."""
         images, targets = self._images.fetch(self._rows[indices])
-        if images.shape[1] != self.channels:
-            images = images.expand(-1, self.channels, -1, -1)
+        if images.shape[1] != self.shape[0]:
+            images = images.expand(-1, self.shape[0], -1, -1)
         return images, targets - self._first
 
 
@@ -142,8 +142,8 @@ def load_sequence(settings: SequenceSettings, split: Split) -> list[TaskImages]:
 
 def task_of(images: TaskImages) -> Task:
     """What a task's pictures are, normalised like those of every other task."""
-    shape = tuple(images.fetch(torch.zeros(1, dtype=torch.int64))[0].shape[1:])
-    return Task(shape, images.classes, (LIKE_ALL,) * shape[0], (LIKE_ALL,) * shape[0])
+    same = (LIKE_ALL,) * images.shape[0]
+    return Task(images.shape, images.classes, same, same)
 
 
 def _limited(task: TaskImages, limit: int | None) -> TaskImages:

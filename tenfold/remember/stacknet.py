@@ -106,8 +106,7 @@ class StackNet(nn.Module):
         first = options.pop("first", 0.34)
         net = cls(model, first=1.0, **options)
         head = net.anatomy.layers[net.anatomy.head].module
-        classes = head.out_features if isinstance(head, nn.Linear) else int(head.out_channels)  # type: ignore[arg-type]
-        net.add_task(task, num_classes=classes)
+        net.add_task(task, num_classes=net.anatomy.classes)
         net.slices[0].get_submodule(net.anatomy.head).load_state_dict(head.state_dict())
         net.finish_task(task)
         net.first = first
