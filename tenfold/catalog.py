@@ -41,6 +41,11 @@ METHODS = (
         "arXiv:1812.04920 C3Net",
     ),
     Method(
+        "generate",
+        "an exact, fast density over any model's latents, and autoencoders that generate with it",
+        "arXiv:1902.04294 latent density estimator",
+    ),
+    Method(
         "remember",
         "continual learning in which an old task's output never changes, and the task is inferred",
         "arXiv:1809.02441 StackNet",

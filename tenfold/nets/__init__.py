@@ -6,6 +6,7 @@ from .mobilenet import MobileNetV1, MobileNetV2
 from .pyramid import PyramidBlock, PyramidBottleneck, PyramidNet
 from .resnet import BasicBlock, Bottleneck, PreActivationBlock, ResNet
 from .vgg import VGG
+from .vgg_features import VGGFeatures
 from .zoo import NETS, build_net
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "PyramidBottleneck",
     "PyramidNet",
     "ResNet",
+    "VGGFeatures",
     "build_net",
 ]
