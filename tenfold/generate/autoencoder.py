@@ -14,7 +14,6 @@ from ..core.errors import UsageError
 Range = Literal["tanh", "sigmoid"]
 NormStart = Literal["standard", "paper"]
 SLOPE = 0.2
-HALVE = {"kernel_size": 4, "stride": 2, "padding": 1}
 
 
 def blocks_of(size: int) -> tuple[int, int]:
@@ -55,7 +54,7 @@ class Encoder(nn.Sequential):
         layers: list[nn.Module] = []
         inputs = channels
         for number, outputs in enumerate(_widths(count, width)):
-            layers.append(nn.Conv2d(inputs, outputs, **HALVE))
+            layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1))
             if number:
                 layers.append(nn.BatchNorm2d(outputs))
             layers.append(nn.LeakyReLU(SLOPE))
@@ -96,11 +95,11 @@ class Decoder(nn.Sequential):
         ]
         for inputs, outputs in pairwise(widths):
             layers += [
-                nn.ConvTranspose2d(inputs, outputs, **HALVE),
+                nn.ConvTranspose2d(inputs, outputs, 4, 2, 1),
                 nn.BatchNorm2d(outputs),
                 nn.LeakyReLU(SLOPE),
             ]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, **HALVE), nn.Tanh() if output == "tanh" else nn.Sigmoid()]
+        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh() if output == "tanh" else nn.Sigmoid()]
         super().__init__(*layers)
         initialise(self, norm_start)
 

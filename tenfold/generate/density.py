@@ -74,7 +74,7 @@ class LatentDensity(nn.Module):
         self.dim = dim
         self.floor = floor
         self.standardize = standardize
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "dim": dim,
             "components": components,
             "order": order if isinstance(order, str) else [int(place) for place in order],
@@ -123,24 +123,17 @@ class LatentDensity(nn.Module):
         """
         settings = settings_with(settings or FitSettings(), changed)
         rows, held_out = split_rows(latents, validation, self.dim, seed)
-        self.prepare(rows, seed)
+        self.prepare(rows)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net.initialise()
         progress = maximize_likelihood(self, rows.to(self.dtype), held_out.to(self.dtype), settings, seed=seed)
         self.settle(progress, held_out)
         return self
 
-    def prepare(self, rows: Tensor, seed: int) -> None:
-        """Before learning: coordinates from the rows (N, D), and new weights that follow from the seed."""
+    def prepare(self, rows: Tensor) -> None:
+        """Before learning: take the coordinates from the rows (N, D)."""
         self.coordinates.fit(rows, standardize=self.standardize)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fresh = CausalNet(
-                self.dim,
-                components=self._settings["components"],
-                base_width=self._settings["base_width"],
-                max_width=self._settings["max_width"],
-                norm=self._settings["norm"],
-            )
-        self.net.load_state_dict(fresh.state_dict())
 
     @torch.no_grad()
     def settle(self, progress: Progress, held_out: Tensor) -> None:
@@ -198,11 +191,32 @@ class LatentDensity(nn.Module):
         Raises:
             UsageError: the density was not fitted, or the last axis is not D.
         """
-        if self.typical.isnan().any():
-            raise UsageError("typicality compares with held-out rows, so the density must be fitted first")
-        place = torch.searchsorted(self.typical, self.log_prob(latents).contiguous(), right=True)
-        share = place.to(self.dtype) / len(self.typical)
+        place = torch.searchsorted(self._held_out, self.log_prob(latents).contiguous(), right=True)
+        share = place.to(self.dtype) / QUANTILES
         return 1 - (2 * share - 1).abs()
+
+    @property
+    def median(self) -> float:
+        """Of the log-densities of held-out rows, nats.
+
+        Raises:
+            UsageError: the density was not fitted.
+        """
+        return float(self._held_out[QUANTILES // 2])
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of each latent (D,) among the rows that were learned; 0 where it never varied."""
+        scaled = torch.where(self.coordinates.varying, self.coordinates.scale, 0.0)
+        if self.coordinates.rotation.numel():
+            return (self.coordinates.rotation * scaled).square().sum(1).sqrt()
+        return torch.empty_like(scaled).scatter_(0, self.coordinates.order, scaled)
+
+    @property
+    def _held_out(self) -> Tensor:
+        if self.typical.isnan().any():
+            raise UsageError("this compares with held-out rows, so the density must be fitted first")
+        return self.typical
 
     # sampling
 

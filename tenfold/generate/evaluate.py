@@ -87,7 +87,7 @@ class Evaluator:
         names = [CLASSIFIER] if self.learned.classifier is not None else []
         if self.pictures is not None:
             names += ["training pictures", *(f"{name} rebuilt" for name in self.learned.autoencoders)]
-            names += [name for name in self._by_count]
+            names += list(self._by_count)
         return [*names, *self.learned.densities]
 
     def row(self, name: str) -> dict[str, float]:
@@ -103,6 +103,10 @@ class Evaluator:
         return {f"{name}/reconstruction error": self._by_count[name]()}
 
     # samples
+
+    def held_out_pictures(self, count: int) -> Tensor:
+        """The first held-out pictures, (count, C, S, S) in [0, 1]."""
+        return self._real[:count]
 
     def generate(self, name: str, count: int, *, seed: int | None = None) -> Tensor:
         """Pictures (count, C, S, S) in [0, 1], on the CPU, from one of the densities."""

@@ -21,7 +21,9 @@ HALVED = 24
 
 def build_classifier(name: str, task: Task) -> nn.Module:
     """An untrained classifier of the run's pictures: normalised (N, C, H, W) -> logits."""
-    return build_net(name, classes=len(task.classes), channels=task.shape[0], width=WIDTH, half_stem=task.shape[1] >= HALVED)
+    return build_net(
+        name, classes=len(task.classes), channels=task.shape[0], width=WIDTH, half_stem=task.shape[1] >= HALVED
+    )
 
 
 class ClassifierFeatures(nn.Module):

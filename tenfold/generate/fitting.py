@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.batches import derive_seed
-from ..core.device import sync_batch_norms
+from ..core.device import sync_batch_norms, total
+from ..core.errors import UsageError
 from ..core.schedule import learning_rate
 from .config import FitSettings
 
@@ -41,6 +42,14 @@ class Progress:
         """As plain values and tensors."""
         return dict(vars(self))
 
+    def end_epoch(self, density: nn.Module, optimizer: torch.optim.Optimizer, training: float, held_out: float) -> None:
+        """Count an epoch, and keep its weights where no epoch before had a higher held-out likelihood."""
+        self.epoch += 1
+        self.history.append((training, held_out))
+        self.weights, self.optimizer = _copies(density), optimizer.state_dict()
+        if held_out > self.best:
+            self.best, self.best_epoch, self.best_weights = held_out, self.epoch, self.weights
+
     @classmethod
     def of(cls, state: dict[str, Any]) -> Progress:
         """The inverse of `state`."""
@@ -56,7 +65,7 @@ def maximize_likelihood(
     seed: int,
     fabric: Fabric | None = None,
     progress: Progress | None = None,
-    after_epoch: Callable[[Progress], None] = lambda progress: None,
+    after_epoch: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train `density` so that rows are likely, and leave it in `eval` mode with the weights of its best epoch.
 
@@ -76,37 +85,21 @@ def maximize_likelihood(
     progress = progress or Progress()
     device = next(density.parameters()).device if fabric is None else fabric.device
     density = sync_batch_norms(density).to(device)
-    optimizer = torch.optim.AdamW(
-        density.parameters(), settings.learning_rate, (settings.momentum, 0.999), weight_decay=settings.weight_decay
-    )
-    wrapped: nn.Module = density
+    wrapped, optimizer = density, _optimizer(density, settings)
     if fabric is not None:
-        wrapped, optimizer = fabric.setup(density, optimizer)  # type: ignore[assignment]
+        wrapped, optimizer = fabric.setup(density, optimizer)
     if progress.weights:
         density.load_state_dict(progress.weights)
         optimizer.load_state_dict(progress.optimizer)
-    world, rank = (1, 0) if fabric is None else (fabric.world_size, fabric.global_rank)
-    size = max(1, min(settings.batch_size, len(rows)) // world)
-    steps = max(1, len(rows) // (size * world))
     while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
         density.train()
-        order = torch.randperm(len(rows), generator=_generator(seed, progress.epoch))
-        noise = _generator(seed, progress.epoch, rank)
-        total = 0.0
-        for step in range(steps):
-            rate = learning_rate(
-                settings.learning_rate,
-                settings.schedule,
-                (progress.epoch + step / steps) / settings.epochs,
-                steps_at=settings.steps_at,
-                factor=0.5,
-            )
+        batches = list(_batches(rows, settings, seed=seed, epoch=progress.epoch, fabric=fabric))
+        sums = torch.zeros(2, device=device)
+        for step, batch in enumerate(batches):
+            share = (progress.epoch + step / len(batches)) / settings.epochs
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            batch = rows[order[(step * world + rank) * size :][:size]].to(device)
-            if settings.noise > 0:
-                batch = batch + settings.noise * torch.randn(batch.shape, generator=noise).to(device)
-            loss = -wrapped(batch).mean()
+                group["lr"] = _rate(settings, share)
+            loss = -wrapped(batch.to(device)).mean()
             optimizer.zero_grad(set_to_none=True)
             if fabric is None:
                 loss.backward()
@@ -114,20 +107,40 @@ def maximize_likelihood(
                 fabric.backward(loss)
             nn.utils.clip_grad_norm_(density.parameters(), settings.clip)
             optimizer.step()
-            total -= float(loss.detach())
+            sums += torch.stack([-loss.detach(), torch.ones_like(loss)])
         density.eval()
-        held = float(log_likelihoods(density, held_out).mean())
-        progress.epoch += 1
-        progress.history.append((total / steps, held))
-        if held > progress.best:
-            progress.best, progress.best_epoch = held, progress.epoch
-            progress.best_weights = _copies(density)
-        progress.weights, progress.optimizer = _copies(density), optimizer.state_dict()
-        after_epoch(progress)
+        training, steps = (sums if fabric is None else total(fabric, sums)).tolist()
+        progress.end_epoch(density, optimizer, training / steps, float(log_likelihoods(density, held_out).mean()))
+        if after_epoch is not None:
+            after_epoch(progress)
     if progress.best_weights:
         density.load_state_dict(progress.best_weights)
     density.eval()
     return progress
+
+
+def _optimizer(density: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
+    betas = (settings.momentum, 0.999)
+    return torch.optim.AdamW(density.parameters(), settings.learning_rate, betas, weight_decay=settings.weight_decay)
+
+
+def _rate(settings: FitSettings, share: float) -> float:
+    return learning_rate(settings.learning_rate, settings.schedule, share, steps_at=settings.steps_at, factor=0.5)
+
+
+def _batches(rows: Tensor, settings: FitSettings, *, seed: int, epoch: int, fabric: Fabric | None) -> Iterator[Tensor]:
+    """This process's shares of an epoch's batches; which rows, and their noise, follow from seed and epoch alone."""
+    world, rank = (1, 0) if fabric is None else (fabric.world_size, fabric.global_rank)
+    random = torch.Generator().manual_seed(derive_seed("density", seed, epoch))
+    size = min(settings.batch_size, len(rows))
+    if size % world:
+        raise UsageError(f"the fit's batch size is {size}, but must be a multiple of the number of processes, {world}")
+    order = torch.randperm(len(rows), generator=random)
+    for chosen in order[: len(rows) // size * size].split(size):
+        batch = rows[chosen]
+        if settings.noise > 0:
+            batch = batch + settings.noise * torch.randn(batch.shape, generator=random)
+        yield batch[rank * (size // world) :][: size // world]
 
 
 @torch.no_grad()
@@ -140,7 +153,3 @@ def log_likelihoods(density: nn.Module, rows: Tensor) -> Tensor:
 
 def _copies(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def _generator(*parts: int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive_seed("density", *parts))

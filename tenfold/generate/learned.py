@@ -16,7 +16,6 @@ from ..core.task import Task
 from ..core.trained import open_trained
 from .autoencoder import from_bytes
 from .config import Config
-from .density import LatentDensity
 from .features import build_classifier
 from .models import Autoencoder
 from .rows import FEWEST, read_rows
@@ -132,11 +131,11 @@ def restored(config: Config, state: dict[str, Any]) -> Learned:
     if task is not None:
         if CLASSIFIER in state["learned"]:
             learned.add(CLASSIFIER, _filled(build_classifier(config.metrics.classifier, task), state, CLASSIFIER))
-        for name in config.autoencoders:
-            learned.add(name, _filled(build_autoencoder(name, config, task), state, name))
-    for source, kind in pairs_of(config):
-        name = f"{source} {kind}"
-        density = build_density(kind, config, _dim(state["learned"][name], config))
+        for kind in config.autoencoders:
+            learned.add(kind, _filled(build_autoencoder(kind, config, task), state, kind))
+    for source, density_kind in pairs_of(config):
+        name = f"{source} {density_kind}"
+        density = build_density(density_kind, config, _dim(state["learned"][name], config))
         density.load_state_dict(state["learned"][name])
         learned.densities[name] = density.eval()
     return learned
@@ -153,6 +152,3 @@ def _dim(weights: dict[str, Tensor], config: Config) -> int:
 def _filled(network: nn.Module, state: dict[str, Any], name: str) -> nn.Module:
     network.load_state_dict(state["learned"][name])
     return network.eval()
-
-
-__all__ = ["LatentDensity", "Latents", "Learned", "Pictures", "encoded", "load_pictures", "load_run", "read_latents"]

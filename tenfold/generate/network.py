@@ -56,8 +56,16 @@ class CausalNet(nn.Module):
             CausalLayer(widths[i], widths[i + 1], dilation=1 << i, norm=norm) for i in range(depth)
         )
         self.head = nn.Linear(widths[-1], 3 * components)
-        nn.init.normal_(self.head.weight, std=WEIGHT_STD)
-        nn.init.zeros_(self.head.bias)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """New weights N(0, 0.02^2), no biases; norms as if they had seen nothing."""
+        for part in self.modules():
+            if isinstance(part, CausalLayer | nn.Linear):
+                nn.init.normal_(part.weight, std=WEIGHT_STD)
+                nn.init.zeros_(part.bias)
+            elif isinstance(part, nn.BatchNorm1d | nn.LayerNorm):
+                part.reset_parameters()
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, D) -> (N, D, 3K); the last value is not looked at."""
@@ -76,9 +84,8 @@ class CausalLayer(nn.Module):
         self.dilation = dilation
         self.weight = nn.Parameter(torch.empty(outputs, 2 * inputs))
         """the tap of the earlier column, then that of the present one"""
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
         self.norm: nn.Module = nn.BatchNorm1d(outputs) if norm == "batch" else nn.LayerNorm(outputs)
-        nn.init.normal_(self.weight, std=WEIGHT_STD)
 
     def forward(self, columns: Tensor) -> Tensor:
         # before the first column is padding, and the padding's columns are all like the first

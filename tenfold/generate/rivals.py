@@ -79,6 +79,10 @@ class Flow(nn.Module):
         self.coordinates = Coordinates(dim)
         self.flow: Any = MAF(dim, transforms=transforms, hidden_features=(hidden, hidden))
 
+    def prepare(self, rows: Tensor) -> None:
+        """Before learning: take the coordinates from the rows (N, D)."""
+        self.coordinates.fit(rows)
+
     def forward(self, rows: Tensor) -> Tensor:
         """log p(z): (N, D) -> (N,), nats."""
         return self.flow().log_prob(self.coordinates(rows)) + self.coordinates.log_volume()
@@ -94,10 +98,11 @@ class Flow(nn.Module):
 class StandardNormal(nn.Module):
     """N(0, I): a VAE's own prior."""
 
+    zeros: Tensor
+
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = dim
-        self.register_buffer("place", torch.zeros(0))
+        self.register_buffer("zeros", torch.zeros(dim))
 
     def forward(self, rows: Tensor) -> Tensor:
         """log p(z): (N, D) -> (N,), nats."""
@@ -105,5 +110,5 @@ class StandardNormal(nn.Module):
 
     def sample(self, count: int, *, seed: int) -> Tensor:
         """Rows (count, D)."""
-        rows = torch.randn(count, self.dim, generator=torch.Generator().manual_seed(seed))
-        return rows.to(self.place.device)
+        rows = torch.randn(count, len(self.zeros), generator=torch.Generator().manual_seed(seed))
+        return rows.to(self.zeros)

@@ -118,7 +118,7 @@ def fit_density(name: str, density: Density, latents: Latents, config: Config, r
     if not isinstance(density, LatentDensity | Flow):
         return density.eval()
     rows, held_out = split_rows(latents.train, config.fit.held_out, latents.dim, seed)
-    density.coordinates.fit(rows)
+    density.prepare(rows)
     with run.progress(name, config.fit.epochs) as meter:
 
         def after_epoch(progress: Progress) -> None:
