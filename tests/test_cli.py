@@ -71,7 +71,13 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
 def test_list_has_a_line_for_each_method() -> None:
     ended = tenfold("list")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["distill", "resize", "segment", "remember"]
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == [
+        "distill",
+        "resize",
+        "segment",
+        "generate",
+        "remember",
+    ]
     assert "arXiv:1901.04687" in ended.stdout
 
 

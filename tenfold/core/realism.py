@@ -19,7 +19,7 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
         made: (M, F), M at least 2.
 
     Raises:
-        UsageError: the shapes do not fit each other.
+        UsageError: the shapes do not fit each other, or a feature is not finite.
     """
     _check(real, made)
     real, made = real.double(), made.double()
@@ -29,7 +29,7 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
     product = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
     means = (real.mean(0) - made.mean(0)).square().sum()
-    return float(means + first.trace() + second.trace() - 2 * product)
+    return max(0.0, float(means + first.trace() + second.trace() - 2 * product))  # below zero is rounding
 
 
 def precision_and_recall(real: Tensor, made: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
@@ -44,9 +44,12 @@ def precision_and_recall(real: Tensor, made: Tensor, *, neighbours: int = 3) -> 
         neighbours: k, at least 1.
 
     Raises:
-        UsageError: the shapes do not fit each other, or there are too few rows.
+        UsageError: the shapes do not fit each other, there are too few rows, a feature is not finite, or `neighbours` is
+            below 1.
     """
     _check(real, made)
+    if neighbours < 1:
+        raise UsageError(f"neighbours is {neighbours}, but must be at least 1")
     if min(len(real), len(made)) <= neighbours:
         raise UsageError(
             f"there are {len(real)} and {len(made)} rows of features, but must be more than {neighbours} of each"
@@ -68,3 +71,5 @@ def _check(real: Tensor, made: Tensor) -> None:
         raise UsageError(
             f"features have shapes {tuple(real.shape)} and {tuple(made.shape)}, but must be (N, F) and (M, F), at least 2 rows"
         )
+    if not (real.isfinite().all() and made.isfinite().all()):
+        raise UsageError("some features are NaN or infinite, but all must be finite")

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..core.batches import derive_seed
 from ..core.errors import UsageError
 
 Range = Literal["tanh", "sigmoid"]
@@ -104,9 +105,18 @@ class Decoder(nn.Sequential):
         initialise(self, norm_start)
 
 
-def initialise(module: nn.Module, norm_start: NormStart) -> None:
-    """Orthogonal convolutions, no bias; batch norm's scale 1, or N(0, 0.02) as the released code has it."""
-    for part in module.modules():
+def initialise(module: nn.Module, norm_start: NormStart, *, seed: int | None = None) -> None:
+    """Orthogonal convolutions, no bias; batch norm's scale 1, or N(0, 0.02) as the released code has it.
+
+    Args:
+        module: an encoder, a decoder, or what has both.
+        norm_start: the kind of scale.
+        seed: every layer's weights follow from it and the layer's name, whatever other layers there are; None takes torch's
+            global generator.
+    """
+    for name, part in module.named_modules():
+        if seed is not None:
+            torch.manual_seed(derive_seed(seed, name))
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.orthogonal_(part.weight)
             assert part.bias is not None

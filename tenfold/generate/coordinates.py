@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from operator import index
 from typing import Literal
 
 import torch
@@ -20,6 +21,8 @@ Order = NamedOrder | Sequence[int]
 
 CONSTANT = 1e-6
 """A dimension whose spread is at most this share of its size (rotated: of the largest spread) does not vary at all."""
+UNIT = 1e-3
+"""The scale of a dimension that does not vary, as a share of its size: what a difference from its value is measured in."""
 
 
 class Coordinates(nn.Module):
@@ -43,11 +46,7 @@ class Coordinates(nn.Module):
     def __init__(self, dim: int, order: Order = "index") -> None:
         super().__init__()
         self.kind = order if isinstance(order, str) else "given"
-        places = list(range(dim)) if isinstance(order, str) else [int(place) for place in order]
-        if isinstance(order, str) and order not in ORDERS:
-            raise UsageError(f"order is {order!r}, but must be {', '.join(ORDERS)} or a permutation of 0 to {dim - 1}")
-        if sorted(places) != list(range(dim)):
-            raise UsageError(f"order is {places}, but must be a permutation of 0 to {dim - 1}")
+        places = order_places(dim, order)
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
         self.register_buffer("order", torch.tensor(places))
@@ -70,14 +69,16 @@ class Coordinates(nn.Module):
             self.rotation.copy_(rotation)
             centred = centred @ rotation
             size = centred.square().mean(0).sqrt().amax().expand_as(mean)
+        elif not standardize:
+            mean = torch.zeros_like(mean)
         scale = centred.square().mean(0).sqrt()
         varying = scale > CONSTANT * size
         if self.kind == "variance":
             self.order.copy_(scale.argsort(descending=True, stable=True))
         _warn_of_constants(varying, self.kind)
-        self.mean.copy_(mean)
-        ones = torch.ones_like(scale)
-        self.scale.copy_(torch.where(varying, scale if standardize else ones, ones)[self.order])
+        self.mean.copy_(torch.where(varying | bool(self.rotation.numel()), mean, values.mean(0)))
+        unit = UNIT * torch.where(size > 0, size, 1.0)
+        self.scale.copy_(torch.where(varying, scale if standardize else torch.ones_like(scale), unit)[self.order])
         self.varying.copy_(varying[self.order])
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -114,6 +115,26 @@ class Coordinates(nn.Module):
         return -self.scale.log()[self.varying].sum()
 
 
+def order_places(dim: int, order: Order) -> list[int]:
+    """The permutation that an order begins with.
+
+    Raises:
+        UsageError: it is neither a name nor a permutation of 0 .. D-1.
+    """
+    allowed = f"must be {', '.join(ORDERS)} or a permutation of 0 to {dim - 1}"
+    if isinstance(order, str):
+        if order not in ORDERS:
+            raise UsageError(f"order is {order!r}, but {allowed}")
+        return list(range(dim))
+    try:
+        places = [index(place) for place in order]
+    except TypeError:
+        raise UsageError(f"order is {order!r}, but {allowed}") from None
+    if sorted(places) != list(range(dim)):
+        raise UsageError(f"order is {places}, but {allowed}")
+    return places
+
+
 def _warn_of_constants(varying: Tensor, kind: str) -> None:
     constant = (~varying).nonzero().flatten().tolist()
     if constant:
@@ -122,5 +143,5 @@ def _warn_of_constants(varying: Tensor, kind: str) -> None:
         warnings.warn(
             f"{len(constant)} of {len(varying)} {what} never vary ({some}); the density is of the others",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,  # whoever called `LatentDensity.fit`
         )

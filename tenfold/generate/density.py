@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,16 +17,16 @@ from ..core.batches import derive_seed
 from ..core.checkpoint import load_weights, save_weights
 from ..core.errors import UsageError
 from .config import FitSettings
-from .coordinates import Coordinates, Order
+from .coordinates import Coordinates, Order, order_places
 from .fitting import Progress, log_likelihoods, maximize_likelihood
 from .loss import mixture_draw, mixture_log_prob, mixture_of
+from .modes import evaluating
 from .network import CausalNet, Norm, check_net, draw_cached
 from .rows import FEWEST, Source, as_rows
 
-HELD_OUT = 0.1
-"""share of the rows that early stopping looks at where no validation rows are given"""
 QUANTILES = 1001
 """of the held-out likelihoods, kept to say how typical a row is"""
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 FORMAT = "tenfold.generate.LatentDensity 1"
 
 
@@ -45,7 +44,8 @@ class LatentDensity(nn.Module):
         base_width: channels of the first layer; every layer doubles it (paper: 16).
         max_width: up to this many; None is the paper, whose 512 dimensions have 4,096 channels.
         floor: the least standard deviation of a component, in units of the dimension's own; 0 is the paper.
-        standardize: learn every dimension centred and with a spread of one; the densities are those of the latents all the same.
+        standardize: learn every dimension centred and with a spread of one; the densities are those of the latents all the
+            same. Without it they are learned as they are (paper).
 
     Raises:
         UsageError: an argument is out of range.
@@ -77,7 +77,7 @@ class LatentDensity(nn.Module):
         self._settings: dict[str, Any] = {
             "dim": dim,
             "components": components,
-            "order": order if isinstance(order, str) else [int(place) for place in order],
+            "order": order if isinstance(order, str) else order_places(dim, order),
             "norm": norm,
             "base_width": base_width,
             "max_width": max_width,
@@ -104,7 +104,7 @@ class LatentDensity(nn.Module):
         self,
         latents: Source,
         *,
-        validation: Source | float = HELD_OUT,
+        validation: Source | float | None = None,
         settings: FitSettings | None = None,
         seed: int = 0,
         **changed: Any,
@@ -113,16 +113,18 @@ class LatentDensity(nn.Module):
 
         Args:
             latents: (N, D) numbers; or (encoder, loader): the frozen encoder's outputs on the loader's batches.
-            validation: rows to stop by; or the share of the rows that are kept aside for it, in (0, 0.5].
+            validation: rows to stop by; or the share of the rows that are kept aside for it, in (0, 0.5]; None is the
+                settings' `held_out`.
             settings: the optimisation.
             seed: of the initial weights, the rows kept aside and the order of the batches.
             changed: settings to be other than in `settings`, such as `epochs=20`.
 
         Raises:
-            UsageError: another shape, fewer than 20 rows, a number that is not finite, or a setting out of range.
+            UsageError: another shape, fewer than 20 rows, a number that is not finite, a setting out of range, or it diverged.
         """
         settings = settings_with(settings or FitSettings(), changed)
-        rows, held_out = split_rows(latents, validation, self.dim, seed)
+        share = settings.held_out if validation is None else validation
+        rows, held_out = split_rows(latents, share, self.dim, seed)
         self.prepare(rows)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -151,8 +153,8 @@ class LatentDensity(nn.Module):
     def log_prob(self, latents: Tensor, *, given: int = 0) -> Tensor:
         """log p(z), or with `given` = P, log p(z_(P+1) .. z_D | z_1 .. z_P) in the density's order; nats.
 
-        Of dimensions that never varied in training, the density has none; a value other than theirs is punished by
-        0.5 (difference / floor)^2, so that it does not go unseen.
+        Of dimensions that never varied in training there is no density; a value other than theirs is punished by
+        0.5 (difference / 0.001 of their size)^2, so that it does not go unseen.
 
         Args:
             latents: (..., D), of any real type.
@@ -164,13 +166,14 @@ class LatentDensity(nn.Module):
         Raises:
             UsageError: the last axis is not D, or `given` is out of range.
         """
-        if not 0 <= given <= self.dim:
+        if not (isinstance(given, int) and 0 <= given <= self.dim):
             raise UsageError(f"given is {given}, but must be 0 to {self.dim}: the dimensions of the density")
         volume = torch.where(self.coordinates.varying, -self.coordinates.scale.log(), 0.0)
         return (self.log_prob_terms(latents) + volume)[..., given:].sum(-1)
 
     def log_prob_terms(self, latents: Tensor) -> Tensor:
         """log p(u_i | u_1 .. u_(i-1)) of each standardised dimension, in the density's order: (..., D) -> (..., D), nats."""
+        latents = torch.as_tensor(latents)
         if latents.shape[-1:] != (self.dim,):
             raise UsageError(f"latents have shape {tuple(latents.shape)}, but must be (..., {self.dim})")
         values = self.coordinates(latents.to(device=self.device, dtype=self.dtype))
@@ -178,8 +181,7 @@ class LatentDensity(nn.Module):
         varying = self.coordinates.varying
         seen = torch.where(varying, flat, 0.0)
         terms = mixture_log_prob(seen, mixture_of(self.net(seen), floor=self.floor))
-        off = -0.5 * (flat / max(self.floor, 1e-3)).square()
-        return torch.where(varying, terms, off).view(values.shape)
+        return torch.where(varying, terms, -0.5 * flat.square()).view(values.shape)
 
     @torch.no_grad()
     def typicality(self, latents: Tensor) -> Tensor:
@@ -191,7 +193,8 @@ class LatentDensity(nn.Module):
         Raises:
             UsageError: the density was not fitted, or the last axis is not D.
         """
-        place = torch.searchsorted(self._held_out, self.log_prob(latents).contiguous(), right=True)
+        with evaluating(self):
+            place = torch.searchsorted(self._held_out, self.log_prob(latents).contiguous(), right=True)
         share = place.to(self.dtype) / QUANTILES
         return 1 - (2 * share - 1).abs()
 
@@ -206,7 +209,7 @@ class LatentDensity(nn.Module):
 
     @property
     def spread(self) -> Tensor:
-        """Standard deviation of each latent (D,) among the rows that were learned; 0 where it never varied."""
+        """Standard deviation of each latent (D,) among the rows that were learned, 1 if not standardised; 0 where it never varied."""
         scaled = torch.where(self.coordinates.varying, self.coordinates.scale, 0.0)
         if self.coordinates.rotation.numel():
             return (self.coordinates.rotation * scaled).square().sum(1).sqrt()
@@ -243,10 +246,15 @@ class LatentDensity(nn.Module):
             UsageError: the prefix has another shape or is longer than D, or an argument is out of range.
         """
         shape = torch.Size([sample_shape] if isinstance(sample_shape, int) else sample_shape)
-        if not temperature > 0:
-            raise UsageError(f"temperature is {temperature}, but must be above 0")
+        if min(shape, default=0) < 0:
+            raise UsageError(f"sample_shape is {sample_shape}, but must be a number of rows or a shape, at least 0")
+        if not 0 < temperature < math.inf:
+            raise UsageError(f"temperature is {temperature}, but must be above 0 and finite")
+        if seed is not None and generator is not None:
+            raise UsageError("a seed and a generator were given, but only one of them can be drawn from")
         count = math.prod(shape)
-        prefix = None if given is None else self._prefix(torch.as_tensor(given), shape)
+        fixed = None if given is None else self._given(torch.as_tensor(given), shape)
+        prefix = None if fixed is None else self._prefix(fixed)
         noise = _noise(count, self.dim, seed, generator)
         uniform, normal = (part.to(device=self.device, dtype=self.dtype) for part in noise)
 
@@ -256,11 +264,15 @@ class LatentDensity(nn.Module):
             return mixture_draw(mixture, uniform[:, place], normal[:, place]) * varying[place]
 
         varying = self.coordinates.varying.to(self.dtype)
-        with _evaluating(self.net):
+        with evaluating(self.net):  # batch norm would mix the rows that are drawn together
             values = draw_cached(self.net, draw, count, prefix)
-        return self.coordinates.inverse(values).view(*shape, self.dim)
+        rows = self.coordinates.inverse(values)
+        if fixed is not None:  # as they were given, without the rounding of there and back
+            rows[:, self.coordinates.order[: fixed.shape[1]]] = fixed
+        return rows.view(*shape, self.dim)
 
-    def _prefix(self, given: Tensor, shape: torch.Size) -> Tensor:
+    def _given(self, given: Tensor, shape: torch.Size) -> Tensor:
+        """A prefix for each row, (N, P)."""
         if given.ndim == 0 or given.shape[-1] > self.dim:
             raise UsageError(
                 f"the prefix has shape {tuple(given.shape)}, but must be (P,) or (*sample_shape, P), P at most {self.dim}"
@@ -270,9 +282,15 @@ class LatentDensity(nn.Module):
             raise UsageError(
                 f"the prefix has shape {tuple(given.shape)}, but must be ({length},) or {(*shape, length)}"
             )
-        values = self.coordinates.prefix(given.to(device=self.device, dtype=self.dtype))
-        values = torch.where(self.coordinates.varying[:length], values, 0.0)
-        return values.expand(*shape, length).reshape(math.prod(shape), length)
+        values = given.to(device=self.device, dtype=self.dtype).expand(*shape, length).reshape(math.prod(shape), length)
+        if not values.isfinite().all():
+            raise UsageError("the prefix has NaN or infinite values, but all must be finite")
+        return values
+
+    def _prefix(self, given: Tensor) -> Tensor:
+        """Given values (N, P) as the network reads them; of a dimension that never varied it only knows 0."""
+        values = self.coordinates.prefix(given)
+        return torch.where(self.coordinates.varying[: given.shape[1]], values, 0.0)
 
     # keeping
 
@@ -282,7 +300,12 @@ class LatentDensity(nn.Module):
         Raises:
             UsageError: the file cannot be written.
         """
-        save_weights(Path(path), self, {"format": FORMAT, "settings": json.dumps(self._settings)})
+        about = {
+            "format": FORMAT,
+            "settings": json.dumps(self._settings),
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+        save_weights(Path(path), self, about)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -296,8 +319,8 @@ class LatentDensity(nn.Module):
         if about.get("format") != FORMAT:
             raise UsageError(f"{path} is not a file of a LatentDensity: its header says {about.get('format')!r}")
         try:
-            settings = json.loads(about["settings"])
-            density = cls(**settings)
+            with torch.random.fork_rng(devices=[]):  # the weights it begins with are replaced
+                density = cls(**json.loads(about["settings"])).to(DTYPES[about["dtype"]])
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path} is damaged: its settings do not make a density: {error}") from error
         load_weights(path, density)
@@ -354,17 +377,6 @@ def _noise(count: int, dim: int, seed: int | None, generator: torch.Generator | 
     if seed is not None:
         generator = torch.Generator().manual_seed(seed)
     return torch.rand(count, dim, generator=generator), torch.randn(count, dim, generator=generator)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """`eval` mode while the body works: batch norm would mix the rows that are drawn together."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
 
 
 def _about(path: Path) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,17 +35,16 @@ class ClassifierFeatures(nn.Module):
         super().__init__()
         self.classifier = classifier
         self._task = task
-        self._read: Tensor | None = None
-        last = [part for part in classifier.modules() if isinstance(part, nn.Linear)][-1]
-        last.register_forward_pre_hook(self._keep)
 
     def forward(self, images: Tensor) -> Tensor:
-        self.classifier(self._task.normalized(images * 255))
-        assert self._read is not None
-        return self._read
-
-    def _keep(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._read = inputs[0]
+        read: list[Tensor] = []
+        last = [part for part in self.classifier.modules() if isinstance(part, nn.Linear)][-1]
+        hook = last.register_forward_pre_hook(lambda _layer, inputs: read.append(inputs[0]))
+        try:
+            self.classifier(self._task.normalized(images * 255))
+        finally:
+            hook.remove()
+        return read[0]
 
 
 class InceptionFeatures(nn.Module):
@@ -61,11 +62,14 @@ class InceptionFeatures(nn.Module):
             raise UsageError(f"{path} does not exist, but must be a TorchScript file of Inception-V3's features")
         try:
             # TorchScript is a language of its own, without access to Python: this is not unpickling
-            self.network = torch.jit.load(str(path), map_location="cpu").eval()
+            self.network = _load_script(path).eval()
         except (RuntimeError, ValueError) as error:
-            raise UsageError(f"{path} is not a TorchScript file: {str(error).splitlines()[0]}") from error
-        with torch.no_grad():
-            found = self.network(torch.zeros(1, 3, INCEPTION_SIDE, INCEPTION_SIDE))
+            raise UsageError(f"{path} is not a TorchScript file: {_first_line(error)}") from error
+        try:
+            with torch.no_grad():
+                found = self.network(torch.zeros(1, 3, INCEPTION_SIDE, INCEPTION_SIDE))
+        except RuntimeError as error:
+            raise UsageError(f"{path} does not take pictures (N, 3, 299, 299): {_first_line(error)}") from error
         if not isinstance(found, Tensor) or found.ndim != 2:
             raise UsageError(f"{path} is a network of another kind: it must give features (N, F)")
 
@@ -73,6 +77,17 @@ class InceptionFeatures(nn.Module):
         size = (INCEPTION_SIDE, INCEPTION_SIDE)
         resized = F.interpolate(images.expand(-1, 3, -1, -1), size, mode="bilinear", antialias=True)
         return self.network(resized * 2 - 1)
+
+
+def _load_script(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # still the only form in which the network is to be had
+        warnings.filterwarnings("ignore", ".*torch.jit.load.* is deprecated", DeprecationWarning)
+        return torch.jit.load(str(path), map_location="cpu")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def feature_network(settings: MetricSettings, classifier: nn.Module | None, task: Task) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Progress:
 
     def state(self) -> dict[str, Any]:
         """As plain values and tensors."""
-        return dict(vars(self))
+        return vars(self) | {"history": list(self.history), "optimizer": copy.deepcopy(self.optimizer)}
 
     def end_epoch(self, density: nn.Module, optimizer: torch.optim.Optimizer, training: float, held_out: float) -> None:
         """Count an epoch, and keep its weights where no epoch before had a higher held-out likelihood."""
@@ -81,6 +82,9 @@ def maximize_likelihood(
         fabric: of the processes that share the work; None is this process, on the device of the module.
         progress: where an earlier fit was stopped; None starts anew.
         after_epoch: called with the progress, which a checkpoint can hold.
+
+    Raises:
+        UsageError: the fit diverged, or the batch size is not a multiple of the number of processes.
     """
     progress = progress or Progress()
     device = next(density.parameters()).device if fabric is None else fabric.device
@@ -113,8 +117,12 @@ def maximize_likelihood(
         progress.end_epoch(density, optimizer, training / steps, float(log_likelihoods(density, held_out).mean()))
         if after_epoch is not None:
             after_epoch(progress)
-    if progress.best_weights:
-        density.load_state_dict(progress.best_weights)
+    if not progress.best_weights:
+        raise UsageError(
+            f"no epoch of {progress.epoch} had a finite held-out likelihood: the fit diverged at the learning rate "
+            f"{settings.learning_rate}, which must be lower"
+        )
+    density.load_state_dict(progress.best_weights)
     density.eval()
     return progress
 
@@ -135,11 +143,12 @@ def _batches(rows: Tensor, settings: FitSettings, *, seed: int, epoch: int, fabr
     size = min(settings.batch_size, len(rows))
     if size % world:
         raise UsageError(f"the fit's batch size is {size}, but must be a multiple of the number of processes, {world}")
+    spread = rows.std(0, correction=0)
     order = torch.randperm(len(rows), generator=random)
     for chosen in order[: len(rows) // size * size].split(size):
         batch = rows[chosen]
         if settings.noise > 0:
-            batch = batch + settings.noise * torch.randn(batch.shape, generator=random)
+            batch = batch + settings.noise * spread * torch.randn(batch.shape, generator=random)
         yield batch[rank * (size // world) :][: size // world]
 
 

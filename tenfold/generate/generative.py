@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ..core.errors import UsageError
 from .density import LatentDensity
+from .modes import evaluating
 from .paths import likely_path
+from .rows import device_of
 
 BATCH = 256
 """rows decoded at once"""
@@ -20,7 +22,7 @@ BATCH = 256
 class GenerativeAutoencoder(nn.Module):
     """Samples, rebuilds, scores and passes between the inputs of an autoencoder, by the density of its latents.
 
-    Encoder and decoder are used as they are: called in `eval` mode, without gradients, never trained.
+    All three are used as they are: called in `eval` mode, whatever mode they are in, without gradients, never trained.
 
     Args:
         encoder: inputs (N, ...) -> latents, of D numbers a row.
@@ -60,10 +62,12 @@ class GenerativeAutoencoder(nn.Module):
         """Inputs (N, ...) -> latents (N, D), on the device of the density.
 
         Raises:
-            UsageError: the encoder gives another number of latents.
+            UsageError: the encoder gives another number of latents, or no tensor.
         """
-        _evaluating(self.encoder)
-        latents = self.encoder(inputs.to(_device(self.encoder, inputs.device)))
+        with evaluating(self.encoder):
+            latents = self.encoder(inputs.to(device_of(self.encoder) or inputs.device))
+        if not isinstance(latents, Tensor):
+            raise UsageError(f"the encoder gives {type(latents).__name__}, but must give one tensor of latents")
         if latents.shape[1:].numel() != self.density.dim:
             raise UsageError(
                 f"the encoder gives latents of shape {tuple(latents.shape)}, but must give {self.density.dim} numbers a row"
@@ -72,11 +76,18 @@ class GenerativeAutoencoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (N, D) -> outputs (N, ...), decoded 256 at a time."""
-        _evaluating(self.decoder)
-        device = _device(self.decoder, latents.device)
-        rows = latents.reshape(-1, *self.latent_shape).to(device)
-        return torch.cat([self.decoder(part) for part in rows.split(BATCH)])
+        """Latents (N, D) -> outputs (N, ...), decoded 256 at a time on the decoder's device and in its type.
+
+        Raises:
+            UsageError: the latents have another shape.
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.density.dim:
+            raise UsageError(f"latents have shape {tuple(latents.shape)}, but must be (N, {self.density.dim})")
+        weights = self.decoder.parameters() if isinstance(self.decoder, nn.Module) else iter(())
+        like = next((weight for weight in weights if weight.is_floating_point()), latents)
+        rows = latents.view(-1, *self.latent_shape).to(device=like.device, dtype=like.dtype)
+        with evaluating(self.decoder):
+            return torch.cat([self.decoder(part) for part in rows.split(BATCH)])
 
     def sample(self, count: int, **options: Any) -> Tensor:
         """Outputs (count, ...) from latents that the density draws; options are those of `LatentDensity.sample`."""
@@ -99,11 +110,13 @@ class GenerativeAutoencoder(nn.Module):
     @torch.no_grad()
     def log_prob(self, inputs: Tensor) -> Tensor:
         """Log-density of the inputs' latents, (N,), nats. It is of latents, not of inputs."""
-        return self.density.log_prob(self.encode(inputs))
+        with evaluating(self.density):
+            return self.density.log_prob(self.encode(inputs))
 
     def typicality(self, inputs: Tensor) -> Tensor:
         """`LatentDensity.typicality` of the inputs' latents, (N,), in [0, 1]: near 0 is unlike the training inputs."""
-        return self.density.typicality(self.encode(inputs))
+        with evaluating(self.density):
+            return self.density.typicality(self.encode(inputs))
 
     def outlier_score(self, inputs: Tensor) -> Tensor:
         """How much less likely the inputs' latents are than the median held-out ones, (N,), nats: the higher, the stranger.
@@ -132,15 +145,5 @@ class GenerativeAutoencoder(nn.Module):
         """`interpolate` between latents (D,), as latents (steps, D)."""
         ends = [end_.to(device=self.density.device, dtype=self.density.dtype) for end_ in (start, end)]
         spread = self.density.spread.clamp_min(1e-12)
-        return likely_path(self.density.log_prob, ends[0], ends[1], steps=steps, weight=weight, scale=spread)
-
-
-def _evaluating(part: Any) -> None:
-    if isinstance(part, nn.Module):
-        part.eval()
-
-
-def _device(part: Any, otherwise: torch.device) -> torch.device:
-    """Where a callable's weights are."""
-    parameters = part.parameters() if isinstance(part, nn.Module) else iter(())
-    return next((tensor.device for tensor in parameters), otherwise)
+        with evaluating(self.density):
+            return likely_path(self.density.log_prob, ends[0], ends[1], steps=steps, weight=weight, scale=spread)

@@ -55,7 +55,12 @@ class IncrementalLatents(nn.Module):
 
         Args:
             epoch: epochs done, with the share of the present one that is done; at least 0.
+
+        Raises:
+            UsageError: `epoch` is below 0.
         """
+        if not epoch >= 0:
+            raise UsageError(f"epoch is {epoch}, but must be at least 0")
         if self.warmup_epochs > 1:
             grown = int((self.dim + 1 - self.start) * epoch / self.warmup_epochs + self.start)
             self.count.fill_(min(self.dim, grown))
@@ -80,7 +85,8 @@ class IncrementalLatents(nn.Module):
         if active is None and not self.training:
             return latents
         kept = torch.arange(self.dim, device=latents.device) < (self.count if active is None else active)
-        return latents * kept.view(-1, *[1] * (latents.ndim - 2)).to(latents.dtype)
+        # not a product: 0 times the infinity of a latent that nobody looks at would be NaN
+        return torch.where(kept.view(-1, *[1] * (latents.ndim - 2)), latents, 0.0)
 
     def extra_repr(self) -> str:
         return f"{self.dim}, warmup_epochs={self.warmup_epochs}, start={self.start}"

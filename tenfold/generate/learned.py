@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,6 +102,7 @@ def _split_file(config: Config) -> Latents:
     """A fifth of the rows is for testing; with `data.holdout` above 0, that share of the others instead, to tune by."""
     assert config.latents is not None
     rows = read_rows(config.latents.expanduser())
+    rows = rows[:, _varying(rows, config.latents)]
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     count = round(TEST_SHARE * len(rows))
     test, rest = rows[order[:count]], rows[order[count:]]
@@ -112,6 +114,17 @@ def _split_file(config: Config) -> Latents:
             f"{config.latents} leaves {len(rest)} rows to learn from and {len(test)} to test on, but must leave {FEWEST} and 1"
         )
     return Latents(rest, test)
+
+
+def _varying(rows: Tensor, path: Path) -> Tensor:
+    """Which columns of a file vary, bool (D,). The others are left out: the rivals' densities know no constants."""
+    varying = (rows != rows[:1]).any(0)
+    if not varying.any():
+        raise UsageError(f"{path} has no column that varies, but must have at least one")
+    if not varying.all():
+        constant = ", ".join(map(str, (~varying).nonzero().flatten().tolist()))
+        warnings.warn(f"columns of {path} never vary and are left out: {constant}", UserWarning, stacklevel=2)
+    return varying
 
 
 def load_run(folder: Path) -> tuple[Config, Learned]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+NARROWEST = -40.0
+"""log of the standard deviation below which a component counts as so narrow: far below what float32 can tell apart"""
 
 
 class Mixture(NamedTuple):
@@ -53,6 +55,8 @@ def mixture_log_prob(values: Tensor, mixture: Mixture) -> Tensor:
         (...), nats.
     """
     means, log_scales, log_weights = mixture
+    # the exp of more would be infinite, and times a distance of zero NaN
+    log_scales = log_scales.clamp_min(NARROWEST)
     distance = (values[..., None] - means) * (-log_scales).exp()
     return torch.logsumexp(log_weights - log_scales - HALF_LOG_TAU - 0.5 * distance.square(), -1)
 
@@ -66,8 +70,9 @@ def mixture_draw(mixture: Mixture, uniform: Tensor, normal: Tensor) -> Tensor:
         normal: (...), standard normal.
     """
     cumulated = mixture.log_weights.exp().cumsum(-1)
-    # the last sum may be 1 - 1e-7; over it, `uniform` never passes all of them
-    below = cumulated < (uniform * cumulated[..., -1])[..., None]
+    # the last sum may be 1 - 1e-7; over it, `uniform` never passes all of them. Equal counts as below: a component without
+    # weight would be drawn at a uniform of 0 otherwise
+    below = cumulated <= (uniform * cumulated[..., -1])[..., None]
     chosen = below.sum(-1, keepdim=True).clamp(max=cumulated.shape[-1] - 1)
     mean = mixture.means.gather(-1, chosen).squeeze(-1)
     log_scale = mixture.log_scales.gather(-1, chosen).squeeze(-1)

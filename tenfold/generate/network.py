@@ -158,12 +158,17 @@ def draw_naive(net: CausalNet, draw: Draw, count: int, given: Tensor | None = No
     if given is not None:
         rows[:, :prefix] = given
     for place in range(prefix, net.dim):
-        # columns up to this one; the shift of the input keeps its own value out of sight
-        seen = F.pad(torch.stack([rows, torch.ones_like(rows)], 2)[:, :place], (0, 0, 1, 0))
-        for layer in net.layers:
-            seen = _columns(layer, seen)
-        rows[:, place] = draw(net.head(seen[:, -1]), place)
+        rows[:, place] = draw(look_again(net, rows, place), place)
     return rows
+
+
+def look_again(net: CausalNet, rows: Tensor, place: int) -> Tensor:
+    """What describes dimension `place`, (N, 3K), by the network over all columns before it, of rows (N, D)."""
+    # columns up to this one; the shift of the input keeps its own value out of sight
+    seen = F.pad(torch.stack([rows, torch.ones_like(rows)], 2)[:, :place], (0, 0, 1, 0))
+    for layer in net.layers:
+        seen = _columns(layer, seen)
+    return net.head(seen[:, -1])
 
 
 def _columns(layer: nn.Module, columns: Tensor) -> Tensor:
@@ -176,5 +181,5 @@ def _columns(layer: nn.Module, columns: Tensor) -> Tensor:
 def check_net(dim: int, components: int, base_width: int, max_width: int | None) -> None:
     """Raise a `UsageError` for sizes that make no network."""
     for name, value in (("dim", dim), ("components", components), ("base_width", base_width), ("max_width", max_width)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
             raise UsageError(f"{name} is {value!r}, but must be a whole number of at least 1")

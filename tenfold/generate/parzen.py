@@ -37,6 +37,7 @@ def parzen_log_likelihood(
             raise UsageError(f"{name} have shape {tuple(rows.shape)}, but must be (N, {samples.shape[-1]}), N above 0")
     if not widths or min(widths) <= 0:
         raise UsageError(f"widths are {tuple(widths)}, but must be numbers above 0")
+    samples, validation, test = (rows.detach().double() for rows in (samples, validation, test))
     chosen = max(widths, key=lambda width: float(parzen(samples, validation, width).mean()))
     found = parzen(samples, test, chosen)
     error = float(found.std() / math.sqrt(len(found))) if len(found) > 1 else math.nan
@@ -47,5 +48,7 @@ def parzen(samples: Tensor, rows: Tensor, width: float) -> Tensor:
     """log (1 / S) sum_s N(row; sample_s, width^2 I) of each row, (N,), nats, float64."""
     count, pixels = samples.shape
     constant = math.log(count) + 0.5 * pixels * math.log(2 * math.pi * width**2)
-    parts = [torch.cdist(part, samples).double().square() for part in rows.split(CHUNK)]
+    # in double: of rows that nearly agree, the matrix product behind cdist leaves only rounding errors in float32
+    samples, rows = samples.double(), rows.double()
+    parts = [torch.cdist(part, samples).square() for part in rows.split(CHUNK)]
     return torch.cat([torch.logsumexp(-part / (2 * width**2), 1) for part in parts]) - constant

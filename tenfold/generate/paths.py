@@ -19,8 +19,12 @@ def straight(start: Tensor, end: Tensor, steps: int) -> Tensor:
         raise UsageError(f"steps is {steps}, but must be at least 2: both ends are among them")
     if start.shape != end.shape:
         raise UsageError(f"the ends have shapes {tuple(start.shape)} and {tuple(end.shape)}, but must have the same")
+    if not start.is_floating_point():
+        start, end = start.float(), end.float()
     shares = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
-    return start + shares.view(-1, *[1] * start.ndim) * (end - start)
+    return torch.lerp(
+        start, end, shares.view(-1, *[1] * start.ndim)
+    )  # exact at both ends, unlike start + 1 (end - start)
 
 
 def likely_path(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,13 @@ class PerceptualLoss(nn.Module):
             wanted = self.features(self._prepared(images))
         found = self.features(self._prepared(rebuilt))
         return self.weight * torch.stack([(a - b).square().mean() for a, b in zip(wanted, found, strict=True)]).sum()
+
+    def train(self, mode: bool = True) -> Self:
+        """The features stay in `eval` mode: they are not trained."""
+        super().train(mode)
+        if isinstance(self.features, nn.Module):
+            self.features.eval()
+        return self
 
     def _prepared(self, images: Tensor) -> Tensor:
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std

@@ -28,6 +28,9 @@ class GaussianMixture(nn.Module):
     def __init__(self, dim: int, components: int = 1, *, covariance: Literal["full", "diag"] = "full") -> None:
         super().__init__()
         self.covariance = covariance
+        self.coordinates = Coordinates(
+            dim
+        )  # the library's floor of a variance, 1e-6, is in the unit of what it is given
         self.register_buffer("means", torch.zeros(components, dim))
         self.register_buffer("factors", torch.eye(dim).repeat(components, 1, 1))  # lower Cholesky, of the covariances
         self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
@@ -36,12 +39,13 @@ class GaussianMixture(nn.Module):
         """Learn from rows (N, D), N at least K."""
         from sklearn.mixture import GaussianMixture as Fitted
 
+        self.coordinates.fit(rows)
         found = Fitted(
             len(self.means),
             covariance_type=self.covariance,
             max_iter=300,
             random_state=derive_seed(seed, "gmm") % 2**32,
-        ).fit(rows.double().numpy())
+        ).fit(self.coordinates(rows).double().numpy())
         covariances = torch.from_numpy(found.covariances_)
         if self.covariance == "diag":
             covariances = torch.diag_embed(covariances)
@@ -52,7 +56,8 @@ class GaussianMixture(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """log p(z): (N, D) -> (N,), nats."""
         normal = torch.distributions.MultivariateNormal(self.means, scale_tril=self.factors, validate_args=False)
-        return torch.logsumexp(self.log_weights + normal.log_prob(rows[:, None]), 1)
+        values = self.coordinates(rows)
+        return torch.logsumexp(self.log_weights + normal.log_prob(values[:, None]), 1) + self.coordinates.log_volume()
 
     def sample(self, count: int, *, seed: int) -> Tensor:
         """Rows (count, D)."""
@@ -60,7 +65,7 @@ class GaussianMixture(nn.Module):
         chosen = torch.multinomial(self.log_weights.exp().cpu(), count, replacement=True, generator=random)
         noise = torch.randn(count, self.means.shape[1], generator=random)
         chosen, noise = chosen.to(self.means.device), noise.to(self.means)
-        return self.means[chosen] + (self.factors[chosen] @ noise[..., None])[..., 0]
+        return self.coordinates.inverse(self.means[chosen] + (self.factors[chosen] @ noise[..., None])[..., 0])
 
 
 class Flow(nn.Module):

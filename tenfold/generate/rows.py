@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
+from .modes import evaluating
 
 FEWEST = 20
 """rows that a density is learned from, at least; a tenth of them is held out"""
@@ -36,13 +37,25 @@ def as_rows(source: Source, dim: int, *, fewest: int = 1, what: str = "latents")
     if isinstance(source, tuple) and len(source) == 2 and callable(source[0]):
         rows = encode(*source)
     else:
-        rows = torch.as_tensor(source).detach().cpu()
+        rows = _as_tensor(source, what).detach().cpu()
     if rows.ndim != 2 or rows.shape[1] != dim:
         raise UsageError(f"{what} have shape {tuple(rows.shape)}, but must be (N, {dim}): the density has dim {dim}")
     if len(rows) < fewest:
         raise UsageError(f"there are {len(rows)} rows of {what}, but must be at least {fewest}")
     rows = rows if rows.is_floating_point() and rows.dtype.itemsize >= 4 else rows.float()
     check_finite(rows, what)
+    return rows
+
+
+def _as_tensor(source: Any, what: str) -> Tensor:
+    try:
+        rows = torch.as_tensor(source)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(
+            f"{what} are of type {type(source).__name__}, but must be numbers (N, D), or a pair of an encoder and a loader"
+        ) from None
+    if rows.is_complex():
+        raise UsageError(f"{what} are complex numbers, but must be real")
     return rows
 
 
@@ -60,28 +73,32 @@ def encode(encoder: Encoder, loader: Iterable[Any]) -> Tensor:
     """The latents (N, D) of all batches of a loader, on the CPU.
 
     Args:
-        encoder: batch -> latents, (n, D) or (n, D, 1, 1); a module is called in `eval` mode, on its own device.
+        encoder: batch -> latents, (n, D) or (n, D, 1, 1); a module is called in `eval` mode, on its own device, and left in
+            the mode it was in.
         loader: gives batches, or tuples or lists whose first is the batch.
 
     Raises:
-        UsageError: the loader gives nothing.
+        UsageError: the loader gives nothing, or the encoder something else than one tensor.
     """
-    module = encoder if isinstance(encoder, nn.Module) else None
-    device = next((tensor.device for tensor in module.parameters()), None) if module is not None else None
-    was_training = module is not None and module.training
-    if module is not None:
-        module.eval()
-    try:
-        parts = []
+    device = device_of(encoder)
+    parts = []
+    with evaluating(encoder):
         for item in loader:
             batch = item[0] if isinstance(item, list | tuple) else item
-            parts.append(encoder(batch if device is None else batch.to(device)).flatten(1).cpu())
-    finally:
-        if module is not None:
-            module.train(was_training)
+            latents = encoder(batch if device is None else batch.to(device))
+            if not isinstance(latents, Tensor) or latents.ndim < 2:
+                given = f"of shape {tuple(latents.shape)}" if isinstance(latents, Tensor) else type(latents).__name__
+                raise UsageError(f"the encoder gives {given}, but must give one tensor (N, D) or (N, D, ...)")
+            parts.append(latents.flatten(1).cpu())
     if not parts:
         raise UsageError("the loader gave no batch, but must give at least one")
     return torch.cat(parts)
+
+
+def device_of(part: object) -> torch.device | None:
+    """Where a module's weights are; None for what has none."""
+    parameters = part.parameters() if isinstance(part, nn.Module) else iter(())
+    return next((tensor.device for tensor in parameters), None)
 
 
 def read_rows(path: Path) -> Tensor:
@@ -105,6 +122,8 @@ def read_rows(path: Path) -> Tensor:
         raise UsageError(f"{path} cannot be read as a file of numbers: {error}") from error
     if rows.ndim != 2 or 0 in rows.shape:
         raise UsageError(f"{path} holds an array of shape {tuple(rows.shape)}, but must hold (N, D)")
+    if rows.is_complex():
+        raise UsageError(f"{path} holds complex numbers, but must hold real ones")
     rows = rows.float()
     check_finite(rows, str(path))
     return rows
@@ -113,11 +132,11 @@ def read_rows(path: Path) -> Tensor:
 def _read_csv(path: Path) -> Tensor:
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
+    width = len(lines[0][1]) if lines else 0
     if lines and not any(_is_number(text) for text in lines[0][1]):
         lines = lines[1:]
     if not lines:
         raise UsageError(f"{path} has no line of numbers")
-    width = len(lines[0][1])
     for number, line in lines:
         if len(line) != width:
             raise UsageError(f"{path} has {len(line)} columns in line {number}, but {width} in the lines before")
@@ -129,7 +148,7 @@ def _read_csv(path: Path) -> Tensor:
 
 def _is_number(text: str) -> bool:
     try:
-        return not math.isnan(float(text)) or text.strip().lower() == "nan"
+        return "_" not in text and (not math.isnan(float(text)) or text.strip().lower() == "nan")
     except ValueError:
         return False
 

@@ -14,7 +14,7 @@ from ..core.batches import Batch, derive_seed
 from ..core.errors import UsageError
 from ..core.schedule import learning_rate
 from ..core.task import Task
-from .autoencoder import from_bytes
+from .autoencoder import from_bytes, initialise
 from .config import AutoencoderName, Config, DensityName
 from .density import LatentDensity
 from .features import build_classifier
@@ -136,8 +136,9 @@ def image_stages(config: Config, task: Task, device: torch.device) -> list[Stage
             torch.manual_seed(derive_seed(config.seed, CLASSIFIER))
             stages.append(ClassifierStage(config, task, device))
         for name in config.autoencoders:
-            torch.manual_seed(derive_seed(config.seed, "autoencoder"))
-            stages.append(AutoencoderStage(name, config, task, device))
+            stage = AutoencoderStage(name, config, task, device)
+            initialise(stage.autoencoder, config.net.norm_start, seed=derive_seed(config.seed, "autoencoder"))
+            stages.append(stage)
     return stages
 
 

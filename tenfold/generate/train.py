@@ -5,6 +5,7 @@ Every random number follows from (seed, step): a run that was killed and resumed
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -119,6 +120,9 @@ def fit_density(name: str, density: Density, latents: Latents, config: Config, r
         return density.eval()
     rows, held_out = split_rows(latents.train, config.fit.held_out, latents.dim, seed)
     density.prepare(rows)
+    settings = config.fit
+    if isinstance(density, Flow):
+        settings = replace(settings, learning_rate=config.rivals.flow_rate)
     with run.progress(name, config.fit.epochs) as meter:
 
         def after_epoch(progress: Progress) -> None:
@@ -133,7 +137,7 @@ def fit_density(name: str, density: Density, latents: Latents, config: Config, r
             density,
             rows,
             held_out,
-            config.fit,
+            settings,
             seed=seed,
             fabric=run.fabric,
             progress=progress,

@@ -32,10 +32,13 @@ class VGGFeatures(nn.Module):
 
     def __init__(self, layers: Sequence[str], *, depth: Literal[16, 19] = 16) -> None:
         super().__init__()
+        if depth not in CONVOLUTIONS:
+            raise UsageError(f"depth is {depth}, but must be 16 or 19")
         places, parts = _stack(depth)
         wrong = next((layer for layer in layers if layer not in places), None)
         if wrong is not None or not layers:
             raise UsageError(f"layers are {tuple(layers)}, but must be some of {', '.join(places)}")
+        self.depth = depth
         self._taken = [places[layer] for layer in layers]
         self.features = nn.Sequential(*parts[: max(self._taken) + 1])
         self.eval().requires_grad_(False)
@@ -49,12 +52,13 @@ class VGGFeatures(nn.Module):
         return [found[place] for place in self._taken]
 
     @classmethod
-    def load(cls, path: Path, layers: Sequence[str]) -> Self:
+    def load(cls, path: str | Path, layers: Sequence[str]) -> Self:
         """With the weights of a .safetensors file of VGG-16 or VGG-19, whole or cut off behind the layers asked for.
 
         Raises:
             UsageError: the file is missing, damaged, or of another network.
         """
+        path = Path(path)
         if not path.is_file():
             raise UsageError(f"{path} does not exist, but must be a .safetensors file of VGG's weights")
         try:
@@ -63,6 +67,17 @@ class VGGFeatures(nn.Module):
             raise UsageError(f"{path} is not a whole safetensors file: {error}") from error
         # the two first differ at the fourth convolution of the third stage, where VGG-16 has none
         network = cls(layers, depth=19 if "features.16.weight" in weights else 16)
+        known = {f"features.{place - 1}.weight" for place in _stack(network.depth)[0].values()}
+        stranger = next(
+            (
+                name
+                for name in weights
+                if name.startswith("features.") and name.endswith(".weight") and name not in known
+            ),
+            None,
+        )
+        if stranger is not None:
+            raise UsageError(f"{path} has {stranger}, which neither VGG-16 nor VGG-19 has: it is of a relative")
         for name, tensor in network.state_dict().items():
             if name not in weights or weights[name].shape != tensor.shape:
                 found = tuple(weights[name].shape) if name in weights else "nothing"
