@@ -80,6 +80,30 @@ images = torch.randn(8, 3, 32, 32)
 labels = torch.randint(10, (8,))
 """,
     ),
+    "generate": Promise(
+        learned=(
+            ("classifier/accuracy", operator.gt, 0.85),
+            # a picture of the mean has 0.075
+            ("incremental rebuilt/reconstruction error", operator.lt, 0.045),
+            ("plain rebuilt/reconstruction error", operator.lt, 0.045),
+            # six latents; their Gaussian has -10.6
+            ("incremental lde/latent log-likelihood", operator.gt, -10.2),
+            ("incremental lde/fid", operator.lt, 13.0),
+            ("incremental lde/precision", operator.gt, 0.5),
+        ),
+        eval_options={},
+        same={},
+        demo_inputs=a_picture,
+        prelude="""
+import torch
+from tenfold.generate import Decoder, Encoder
+torch.manual_seed(0)
+encoder, decoder = Encoder(16, 16, width=4), Decoder(16, 16, width=4)
+images = torch.rand(8, 1, 16, 16) * 2 - 1
+loader = [(torch.rand(32, 1, 16, 16) * 2 - 1, torch.zeros(32)) for _ in range(4)]
+latents = torch.randn(300, 16)
+""",
+    ),
     "remember": Promise(
         learned=(
             # five classes in each of two tasks: chance is 0.2

@@ -9,7 +9,7 @@ from .errors import UsageError
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:
-    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)), of Gaussians with the means and covariances of two sets of features.
+    """(m - m')^2 + tr(C + C' - 2 (C C')^(1/2)), of Gaussians with the means and covariances of two sets of features.
 
     With Inception's features it is the FID (Heusel et al. 2017). It falls with the number of rows, so that only distances of
     equally many may be compared.

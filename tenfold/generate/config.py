@@ -260,7 +260,7 @@ class DemoOptions:
     """of sampling, above 0; below 1 samples are nearer to the modes"""
     steps: int = 9
     """pictures on the way from the first image to the last, 2 to 64"""
-    weight: float = 1.0
+    bend: float = 1.0
     """how much the way bends to where pictures are likely, at least 0; 0 is straight"""
     seed: int = 0
     """of what is generated, at least 0"""
@@ -269,7 +269,7 @@ class DemoOptions:
         require(1 <= self.count <= 1024, "count", self.count, "1 to 1,024")
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
         require(2 <= self.steps <= 64, "steps", self.steps, "2 to 64")
-        require(self.weight >= 0, "weight", self.weight, "at least 0")
+        require(self.bend >= 0, "bend", self.bend, "at least 0")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
 
 

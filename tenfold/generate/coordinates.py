@@ -111,7 +111,7 @@ class Coordinates(nn.Module):
         return (values - self.mean[self.order[:count]]) / self.scale[:count]
 
     def log_volume(self) -> Tensor:
-        """log |du / dz| over the dimensions that vary: what log densities in z have over those in u; a number."""
+        """The logarithm of du / dz over the dimensions that vary: what log densities in z have over those in u; a number."""
         return -self.scale.log()[self.varying].sum()
 
 

@@ -61,7 +61,7 @@ class GenerateDemo:
         shown = min(len(images), 4 * COLUMNS)
         pairs = torch.stack([images[:shown], self.model.decode(latents[:shown]).cpu()], 1).flatten(0, 1)
         captions = [caption for name in names[:shown] for caption in (Path(name).name, "rebuilt")]
-        path = self.model.path(latents[0], latents[-1], steps=options.steps, weight=options.weight)
+        path = self.model.path(latents[0], latents[-1], steps=options.steps, weight=options.bend)
         values = [f"{value:.1f}" for value in self.model.density.log_prob(path).tolist()]
         return {
             "scores": Rows(("picture", "log-density", "typicality"), tuple(rows)),

@@ -233,11 +233,11 @@ class LatentDensity(nn.Module):
         seed: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Rows drawn from the density, (*sample_shape, D); in time that grows with D, not with its square.
+        """Rows drawn from the density, `(*sample_shape, D)`; in time that grows with D, not with its square.
 
         Args:
             sample_shape: how many, as a number or a shape; () is one row.
-            given: values (P,), or (*sample_shape, P), of the first P dimensions in the density's order.
+            given: values (P,), or `(*sample_shape, P)`, of the first P dimensions in the density's order.
             temperature: above 0; below 1 samples are nearer to the modes. See `mixture_of`.
             seed: the same seed gives the same rows on every device; None takes torch's global generator.
             generator: a CPU generator to draw from, instead of a seed.

@@ -14,7 +14,8 @@ class IncrementalLatents(nn.Module):
     After e epochs, n = int((D + 1 - start) e / W + start) of the D latents are active (start = 1 is the paper's int(D e / W + 1));
     the others are zero, and get no gradient. In evaluation all are active, unless `forward` is told how many.
 
-    Example:
+    Example::
+
         latents = IncrementalLatents(64, warmup_epochs=10)
         for epoch in range(30):
             for step, images in enumerate(loader):

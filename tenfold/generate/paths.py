@@ -39,7 +39,7 @@ def likely_path(
 ) -> Tensor:
     """A way that bends to where the density is high (ours): the points that minimise
 
-        (S - 1) / 2 sum_i |z_(i+1) - z_i|^2  -  weight / (S - 1) sum_i log p(z_i)
+        (S - 1) / 2 sum_i (z_(i+1) - z_i)^2 - weight / (S - 1) sum_i log p(z_i)
 
     with both ends fixed, found by Adam from the straight line. The first term keeps the way short and its points at equal
     distances; it is the energy of a curve over time from 0 to 1.

@@ -544,7 +544,10 @@ def test_files_that_are_not_inceptions_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", [Pair(), Maps(), Grey()])
 def test_networks_of_another_kind_are_refused(network: nn.Module, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"network.pt (is a network of another kind|does not take pictures \(N, 3, 299, 299\)): [^\n]+$"):
+    with pytest.raises(
+        UsageError,
+        match=r"network.pt (is a network of another kind|does not take pictures \(N, 3, 299, 299\)): [^\n]+$",
+    ):
         InceptionFeatures(saved(network, tmp_path))
 
 

@@ -62,7 +62,7 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("wanted", [1, 3, 5, 6, 8, 9, 16, 21, 23, 27, 36])
+@pytest.mark.parametrize("wanted", [1, 3, 5, 8, 16, 20, 27, 33])
 def test_a_stopped_run_ends_as_the_straight_one(
     wanted: int, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,10 +186,10 @@ def test_the_demo_takes_pictures_or_makes_its_own(straight: Run, tmp_path: Path)
     given = demo(DemoOptions(images=(tmp_path,), count=5, steps=4))
     assert [row[0] for row in given["scores"].rows] == [str(tmp_path / f"{number}.png") for number in range(3)]
     assert all(0 <= float(row[2]) <= 1 for row in given["scores"].rows)
-    own = demo(DemoOptions(count=5, steps=4, weight=0))
+    own = demo(DemoOptions(count=5, steps=4, bend=0))
     assert [row[0] for row in own["scores"].rows] == [f"generated {number}" for number in range(1, 6)]
     assert own["samples"].tobytes() == given["samples"].tobytes()
-    again = demo(DemoOptions(count=5, steps=4, weight=0, seed=1))
+    again = demo(DemoOptions(count=5, steps=4, bend=0, seed=1))
     assert own["samples"].tobytes() != again["samples"].tobytes()
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 from tenfold.generate.config import FitSettings
-from tenfold.generate.fitting import maximize_likelihood
 from tenfold.generate.coordinates import Coordinates
+from tenfold.generate.fitting import maximize_likelihood
 from tenfold.generate.rivals import Flow, GaussianMixture, StandardNormal
 
 Kind = Literal["full", "diag"]
