@@ -83,6 +83,8 @@ class DensitySettings:
     """in which latents follow each other: as they come (paper), the most varying first, or as principal components"""
     norm: Literal["batch", "layer"] = "batch"
     """normalisation in the network (paper: batch)"""
+    heads: Literal["shared", "own"] = "own"
+    """the network's last layer: one for all latents (paper), or one for each (ours), which learns better"""
     base_width: int = 16
     """channels of the first layer; every further one doubles them (paper: 16)"""
     max_width: int | None = 512
@@ -288,7 +290,7 @@ PRESETS: dict[str, Config] = {
     "laptop": Config(
         net=NetSettings(width=16),
         train=TrainSettings(epochs=16),
-        density=DensitySettings(components=10, base_width=32),
+        density=DensitySettings(components=10),
         fit=FitSettings(epochs=30, noise=0.1),
         compute=ComputeConfig(channels_last=True),
     ),
@@ -319,7 +321,7 @@ def _paper(
             perceptual=perceptual,
             perceptual_weights=weights,
         ),
-        density=DensitySettings(components=components, max_width=None, floor=0.0, standardize=False),
+        density=DensitySettings(components=components, heads="shared", max_width=None, floor=0.0, standardize=False),
         fit=FitSettings(epochs=200, patience=200, learning_rate=2e-4, schedule="steps", momentum=0.5),
         metrics=MetricSettings(samples=10_000, classifier="resnet-20", classifier_epochs=10),
     )

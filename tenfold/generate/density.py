@@ -21,7 +21,7 @@ from .coordinates import Coordinates, Order, order_places
 from .fitting import Progress, log_likelihoods, maximize_likelihood
 from .loss import mixture_draw, mixture_log_prob, mixture_of
 from .modes import evaluating
-from .network import CausalNet, Norm, check_net, draw_cached
+from .network import CausalNet, Heads, Norm, check_net, draw_cached
 from .rows import FEWEST, Source, as_rows
 
 QUANTILES = 1001
@@ -41,6 +41,7 @@ class LatentDensity(nn.Module):
         components: K Gaussians in each mixture (paper: 30, CIFAR-10: 50).
         order: in which dimensions follow each other: `index` (paper), `variance`, `pca`, or a permutation. See `Coordinates`.
         norm: in the network: `batch` (paper) or `layer`.
+        heads: the network's last layer: `own`, one for each dimension (ours), or `shared` (paper).
         base_width: channels of the first layer; every layer doubles it (paper: 16).
         max_width: up to this many; None is the paper, whose 512 dimensions have 4,096 channels.
         floor: the least standard deviation of a component, in units of the dimension's own; 0 is the paper.
@@ -60,6 +61,7 @@ class LatentDensity(nn.Module):
         *,
         order: Order = "index",
         norm: Norm = "batch",
+        heads: Heads = "own",
         base_width: int = 16,
         max_width: int | None = 512,
         floor: float = 1e-3,
@@ -69,6 +71,8 @@ class LatentDensity(nn.Module):
         check_net(dim, components, base_width, max_width)
         if norm not in ("batch", "layer"):
             raise UsageError(f"norm is {norm!r}, but must be batch or layer")
+        if heads not in ("shared", "own"):
+            raise UsageError(f"heads is {heads!r}, but must be shared or own")
         if not 0 <= floor < 1:
             raise UsageError(f"floor is {floor}, but must be at least 0 and below 1")
         self.dim = dim
@@ -79,13 +83,16 @@ class LatentDensity(nn.Module):
             "components": components,
             "order": order if isinstance(order, str) else order_places(dim, order),
             "norm": norm,
+            "heads": heads,
             "base_width": base_width,
             "max_width": max_width,
             "floor": floor,
             "standardize": standardize,
         }
         self.coordinates = Coordinates(dim, order)
-        self.net = CausalNet(dim, components=components, base_width=base_width, max_width=max_width, norm=norm)
+        self.net = CausalNet(
+            dim, components=components, base_width=base_width, max_width=max_width, norm=norm, heads=heads
+        )
         self.register_buffer("typical", torch.full((QUANTILES,), math.nan))
         self.history: list[tuple[float, float]] = []
         """of each epoch of the last fit: log-likelihood of training rows while learned, and of held-out rows after; nats a row"""

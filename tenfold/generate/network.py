@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..core.errors import UsageError
 
 Norm = Literal["batch", "layer"]
+Heads = Literal["shared", "own"]
 SLOPE = 0.2
 WEIGHT_STD = 0.02
 
@@ -37,6 +38,8 @@ class CausalNet(nn.Module):
         base_width: C after the first layer; every layer doubles it.
         max_width: up to this many; None is the paper, which never stops (dims above 64 notice).
         norm: over the batch (paper), or over each column's own channels.
+        heads: the last layer: one for all dimensions (paper), or one for each (ours). All layers before it are shared by all
+            dimensions, and only see from the padding which one they are at.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class CausalNet(nn.Module):
         base_width: int = 16,
         max_width: int | None = None,
         norm: Norm = "batch",
+        heads: Heads = "shared",
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -55,17 +59,27 @@ class CausalNet(nn.Module):
         self.layers = nn.ModuleList(
             CausalLayer(widths[i], widths[i + 1], dilation=1 << i, norm=norm) for i in range(depth)
         )
-        self.head = nn.Linear(widths[-1], 3 * components)
+        self.head = Head(widths[-1], 3 * components, copies=1 if heads == "shared" else dim)
         self.initialise()
 
     def initialise(self) -> None:
-        """New weights N(0, 0.02^2), no biases; norms as if they had seen nothing."""
+        """New weights N(0, 0.02^2), no biases; norms as if they had seen nothing.
+
+        With own heads the components begin apart, at the quantiles of N(0, 1) and half as wide (ours): of equal ones none has
+        a reason to leave the others, and a dimension of two modes may stay between them for long.
+        """
         for part in self.modules():
-            if isinstance(part, CausalLayer | nn.Linear):
+            if isinstance(part, CausalLayer | Head):
                 nn.init.normal_(part.weight, std=WEIGHT_STD)
                 nn.init.zeros_(part.bias)
             elif isinstance(part, nn.BatchNorm1d | nn.LayerNorm):
                 part.reset_parameters()
+        if len(self.head.bias) > 1:
+            components = self.head.bias.shape[-1] // 3
+            shares = (torch.arange(components) + 0.5) / components
+            with torch.no_grad():
+                self.head.bias[..., :components] = math.sqrt(2) * torch.erfinv(2 * shares - 1)
+                self.head.bias[..., components : 2 * components] = math.log(0.5)
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, D) -> (N, D, 3K); the last value is not looked at."""
@@ -74,6 +88,25 @@ class CausalNet(nn.Module):
         for layer in self.layers:
             columns = layer(columns)
         return self.head(columns)
+
+
+class Head(nn.Module):
+    """What the last layer says of each dimension: (N, D, C) -> (N, D, O), with one set of weights or one for each dimension."""
+
+    def __init__(self, inputs: int, outputs: int, *, copies: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(copies, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(copies, 1, outputs))
+
+    def forward(self, columns: Tensor) -> Tensor:
+        if len(self.weight) == 1:
+            return columns @ self.weight[0] + self.bias[0]
+        return torch.baddbmm(self.bias, columns.transpose(0, 1), self.weight).transpose(0, 1)
+
+    def at(self, column: Tensor, place: int) -> Tensor:
+        """The same of one dimension: (N, C) -> (N, O)."""
+        number = place if len(self.weight) > 1 else 0
+        return column @ self.weight[number] + self.bias[number]
 
 
 class CausalLayer(nn.Module):
@@ -106,6 +139,7 @@ class Stepper:
     def __init__(self, net: CausalNet) -> None:
         self._net = net
         self._past: list[deque[Tensor]] = []
+        self._place = -1
 
     def __call__(self, value: Tensor | None, count: int) -> Tensor:
         """What describes the next dimension, (N, 3K).
@@ -123,7 +157,8 @@ class Stepper:
             earlier = self._past[number].popleft()
             self._past[number].append(column)
             column = layer.joined(earlier, column)
-        return self._net.head(column)
+        self._place += 1
+        return self._net.head.at(column, self._place)
 
 
 Draw = Callable[[Tensor, int], Tensor]
@@ -168,7 +203,7 @@ def look_again(net: CausalNet, rows: Tensor, place: int) -> Tensor:
     seen = F.pad(torch.stack([rows, torch.ones_like(rows)], 2)[:, :place], (0, 0, 1, 0))
     for layer in net.layers:
         seen = _columns(layer, seen)
-    return net.head(seen[:, -1])
+    return net.head.at(seen[:, -1], place)
 
 
 def _columns(layer: nn.Module, columns: Tensor) -> Tensor:

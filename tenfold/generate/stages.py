@@ -180,6 +180,7 @@ def build_density(name: str, config: Config, dim: int) -> Density:
                 density.components,
                 order=density.order,
                 norm=density.norm,
+                heads=density.heads,
                 base_width=density.base_width,
                 max_width=density.max_width,
                 floor=density.floor,

@@ -745,7 +745,10 @@ def test_every_setting_is_saved(tmp_path: Path) -> None:
     loaded = LatentDensity.load(tmp_path / "a.safetensors")
     assert repr(loaded) == repr(density)
     assert (loaded.floor, loaded.standardize) == (0.2, False)
-    assert "order=[1, 0], norm='layer', base_width=4, max_width=None, floor=0.2, standardize=False" in repr(loaded)
+    assert (
+        "order=[1, 0], norm='layer', heads='own', base_width=4, max_width=None, floor=0.2, standardize=False"
+        in repr(loaded)
+    )
 
 
 def test_constants_and_double_precision_are_saved(tmp_path: Path) -> None:
@@ -954,11 +957,11 @@ def test_every_epoch_has_the_rows_in_another_order() -> None:
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_a_fit_that_was_stopped_and_resumed_ends_as_the_straight_one(stop: int, norm: Norm, tmp_path: Path) -> None:
     rows, held = chain(90, 0).float(), chain(40, 1).float()
-    given = FitSettings(epochs=7, patience=6, learning_rate=5e-2, batch_size=32, noise=0.05)
+    given = FitSettings(epochs=14, patience=6, learning_rate=1e-1, batch_size=32, noise=0.05)
 
     def fresh(seed: int) -> LatentDensity:
         torch.manual_seed(seed)
-        density = small(3, norm=norm)
+        density = small(3, norm=norm, heads="shared")
         density.prepare(rows)
         return density
 
