@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 COLUMNS = 10
 SHOWN_PATHS = 3
+LIKELIHOOD = "/latent log-likelihood"
 COLOURS = {"incremental": "#0072b2", "plain": "#d55e00", "vae": "#009e73", "rae": "#cc79a7", "rows": "#0072b2"}
 
 
 def draw_pictures(run: Run, evaluator: Evaluator, metrics: Mapping[str, float]) -> None:
     """Write the run's pictures into samples/."""
-    with run.sample("held-out likelihood of latents.png") as path:
-        save_png(path, likelihood_figure(metrics))
+    if any(name.endswith(LIKELIHOOD) for name in metrics):  # a VAE alone has none
+        with run.sample("held-out likelihood of latents.png") as path:
+            save_png(path, likelihood_figure(metrics))
     if evaluator.pictures is None:
         return
     with run.sample("samples.png") as path:
@@ -103,8 +105,7 @@ def distance_figure(metrics: Mapping[str, float]) -> bytes:
 
 def likelihood_figure(metrics: Mapping[str, float]) -> bytes:
     """The mean log-likelihood of held-out latents under every density, as a PNG; comparable within one autoencoder."""
-    ending = "/latent log-likelihood"
-    values = {name.removesuffix(ending): value for name, value in metrics.items() if name.endswith(ending)}
+    values = {name.removesuffix(LIKELIHOOD): value for name, value in metrics.items() if name.endswith(LIKELIHOOD)}
     return _bars(
         values, "log-likelihood of held-out latents, nats a row: higher is better, within one colour", "{:.2f}"
     )
