@@ -6,6 +6,7 @@ Every random number follows from (seed, step): a run that was killed and resumed
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from ..core.device import in_memory_order, sync_batch_norms, total
 from .config import Config
 from .density import LatentDensity, split_rows
 from .evaluate import Evaluator
+from .features import InceptionFeatures
 from .fitting import Progress, maximize_likelihood
 from .learned import Latents, Learned, load_pictures, read_latents
 from .models import Losses
@@ -36,6 +38,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     Metrics are named "row/column", such as "incremental lde/fid". Goes on from the run's last checkpoint where there is one.
     All that was learned is in the checkpoint "best".
     """
+    check_ready(config)
     state: State = run.restore() or {"done": {}, "progress": None}
     pictures = load_pictures(config) if config.latents is None else None
     learned = Learned()
@@ -58,6 +61,20 @@ def train(config: Config, run: Run) -> dict[str, float]:
     metrics = evaluator.all()
     draw_pictures(run, evaluator, metrics)
     return metrics
+
+
+def check_ready(config: Config) -> None:
+    """Miss now what would else be missed after the long part of the training.
+
+    Raises:
+        ModuleNotFoundError: the flow is asked for, and its library is not installed.
+        UsageError: the file of Inception's features is missing or another thing.
+    """
+    if "flow" in {kind for _, kind in pairs_of(config)}:
+        import_module("zuko")
+    if config.latents is None and config.metrics.features == "inception":
+        assert config.metrics.inception is not None
+        InceptionFeatures(config.metrics.inception)
 
 
 def fit(stage: Stage, config: Config, run: Run, images: ImageSet, state: State) -> nn.Module:

@@ -205,6 +205,19 @@ def test_pictures_that_are_not_square_are_refused(tmp_path: Path) -> None:
         trained(replace(TINY, data=DataConfig(name="digits", size=13)), tmp_path)
 
 
+def test_what_is_missing_is_said_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    inception = replace(TINY.metrics, features="inception", inception=tmp_path / "inception.pt")
+    with pytest.raises(UsageError, match=r"inception\.pt does not exist, but must be a TorchScript file"):
+        trained(replace(TINY, metrics=inception), tmp_path)
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(ModuleNotFoundError, match="zuko"):
+        trained(TINY, tmp_path)
+    for folder in (tmp_path / "generate").iterdir():
+        assert not Run.open(folder).metrics()
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     """Batch norm sees all processes' pictures, and densities all rows: the same losses but for rounding."""
