@@ -132,12 +132,29 @@ class CausalLayer(nn.Module):
         flat = outputs.flatten(0, -2)  # one kind of norm or the other, over the channels of each column
         return F.leaky_relu(self.norm(flat), SLOPE).view(outputs.shape)
 
+    def step(self) -> tuple[int, Join]:
+        """The dilation, and `joined` in evaluation as few operations: for one row at a time, calling them is what takes time."""
+        weight, bias = self.weight, self.bias
+        if isinstance(self.norm, nn.LayerNorm):
+            return self.dilation, lambda pair: F.leaky_relu(self.norm(F.linear(pair, weight, bias)), SLOPE)
+        assert isinstance(self.norm, nn.BatchNorm1d)
+        assert self.norm.running_mean is not None
+        assert self.norm.running_var is not None
+        factor = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
+        scaled, shifted = factor[:, None] * weight, factor * (bias - self.norm.running_mean) + self.norm.bias
+        return self.dilation, lambda pair: F.leaky_relu_(F.linear(pair, scaled, shifted), SLOPE)
+
+
+Join = Callable[[Tensor], Tensor]
+"""An earlier column and the present one, (N, 2 C) -> the output column, (N, C')"""
+
 
 class Stepper:
     """The network in evaluation, one column after the other: each layer keeps the columns it will look at again."""
 
     def __init__(self, net: CausalNet) -> None:
         self._net = net
+        self._layers = [layer.step() for layer in net.layers if isinstance(layer, CausalLayer)]
         self._past: list[deque[Tensor]] = []
         self._place = -1
 
@@ -150,13 +167,12 @@ class Stepper:
         """
         weight = self._net.head.weight
         column = weight.new_zeros(count, 2) if value is None else torch.stack([value, torch.ones_like(value)], 1)
-        for number, layer in enumerate(self._net.layers):
-            assert isinstance(layer, CausalLayer)
+        for number, (dilation, join) in enumerate(self._layers):
             if value is None:
-                self._past.append(deque([column] * layer.dilation))
+                self._past.append(deque([column] * dilation))
             earlier = self._past[number].popleft()
             self._past[number].append(column)
-            column = layer.joined(earlier, column)
+            column = join(torch.cat([earlier, column], 1))
         self._place += 1
         return self._net.head.at(column, self._place)
 
@@ -199,18 +215,12 @@ def draw_naive(net: CausalNet, draw: Draw, count: int, given: Tensor | None = No
 
 def look_again(net: CausalNet, rows: Tensor, place: int) -> Tensor:
     """What describes dimension `place`, (N, 3K), by the network over all columns before it, of rows (N, D)."""
-    # columns up to this one; the shift of the input keeps its own value out of sight
-    seen = F.pad(torch.stack([rows, torch.ones_like(rows)], 2)[:, :place], (0, 0, 1, 0))
+    columns = torch.stack([rows, torch.ones_like(rows)], 2)[:, :place]
+    columns = F.pad(columns, (0, 0, 1 << len(net.layers), 0))  # the paper's padding, all of it
     for layer in net.layers:
-        seen = _columns(layer, seen)
-    return net.head.at(seen[:, -1], place)
-
-
-def _columns(layer: nn.Module, columns: Tensor) -> Tensor:
-    """A layer over any number of columns, fewer than its dilation too."""
-    assert isinstance(layer, CausalLayer)
-    first = columns[:, :1].expand(-1, layer.dilation, -1)
-    return layer.joined(torch.cat([first, columns], 1)[:, : columns.shape[1]], columns)
+        assert isinstance(layer, CausalLayer)
+        columns = layer.joined(columns[:, : -layer.dilation], columns[:, layer.dilation :])
+    return net.head.at(columns[:, -1], place)
 
 
 def check_net(dim: int, components: int, base_width: int, max_width: int | None) -> None:
