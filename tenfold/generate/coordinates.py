@@ -59,7 +59,7 @@ class Coordinates(nn.Module):
 
         Warns of dimensions that never vary. They stay out of the density; see `LatentDensity`.
         """
-        values = rows.double()
+        values = rows.detach().cpu().double()  # wherever the buffers are
         mean = values.mean(0)
         centred = values - mean
         size = values.abs().amax(0)
@@ -78,8 +78,9 @@ class Coordinates(nn.Module):
         _warn_of_constants(varying, self.kind)
         self.mean.copy_(torch.where(varying | bool(self.rotation.numel()), mean, values.mean(0)))
         unit = UNIT * torch.where(size > 0, size, 1.0)
-        self.scale.copy_(torch.where(varying, scale if standardize else torch.ones_like(scale), unit)[self.order])
-        self.varying.copy_(varying[self.order])
+        order = self.order.cpu()
+        self.scale.copy_(torch.where(varying, scale if standardize else torch.ones_like(scale), unit)[order])
+        self.varying.copy_(varying[order])
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents (..., D) -> coordinates (..., D)."""

@@ -75,6 +75,7 @@ class LatentDensity(nn.Module):
             raise UsageError(f"heads is {heads!r}, but must be shared or own")
         if not 0 <= floor < 1:
             raise UsageError(f"floor is {floor}, but must be at least 0 and below 1")
+        dim, components, base_width = int(dim), int(components), int(base_width)  # numpy's numbers do not go into JSON
         self.dim = dim
         self.floor = floor
         self.standardize = standardize

@@ -45,7 +45,7 @@ class GaussianMixture(nn.Module):
             covariance_type=self.covariance,
             max_iter=300,
             random_state=derive_seed(seed, "gmm") % 2**32,
-        ).fit(self.coordinates(rows).double().numpy())
+        ).fit(self.coordinates(rows.to(self.means.device)).double().cpu().numpy())
         covariances = torch.from_numpy(found.covariances_)
         if self.covariance == "diag":
             covariances = torch.diag_embed(covariances)
