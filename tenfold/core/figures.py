@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def curves_figure(
         _label_ends(axes, ends, order)
         longest = max((len(_shorten(group)) for group in ends), default=0)
         figure.subplots_adjust(left=0.1, right=0.97 - 0.0155 * longest, top=0.9, bottom=0.16 if x_label else 0.1)
-        return _rendered(figure, "svg")
+        return rendered(figure, "svg")
 
 
 def trade_off_figure(
@@ -116,7 +116,7 @@ def trade_off_figure(
         legend = figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK)
         for text in legend.get_texts():
             text.set_parse_math(False)
-    data = _rendered(figure, "png")
+    data = rendered(figure, "png")
     if path is not None:
         save_png(path, data)
     return data
@@ -254,7 +254,8 @@ def _look(index: int) -> dict[str, Any]:
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": _DASHES[index // len(PALETTE) % len(_DASHES)]}
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    """A figure as the bytes of a file; an SVG is on nothing, and the same for the same figure."""
     buffer = io.BytesIO()
     options: dict[str, Any] = {"transparent": True, "metadata": {"Date": None}} if kind == "svg" else {}
     figure.savefig(buffer, format=kind, **options)

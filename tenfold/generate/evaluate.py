@@ -108,11 +108,10 @@ class Evaluator:
         """The first held-out pictures, (count, C, S, S) in [0, 1]."""
         return self._real[:count]
 
-    def generate(self, name: str, count: int, *, seed: int | None = None) -> Tensor:
+    def generate(self, name: str, count: int) -> Tensor:
         """Pictures (count, C, S, S) in [0, 1], on the CPU, from one of the densities."""
         autoencoder = self.learned.autoencoders[name.split()[0]]
-        seed = derive_seed(self.config.seed, "samples") if seed is None else seed
-        latents = self.sample(self.learned.densities[name], count, seed)
+        latents = self.sample(self.learned.densities[name], count, derive_seed(self.config.seed, "samples"))
         return self.decoded(autoencoder, latents)
 
     def sample(self, density: Density, count: int, seed: int) -> Tensor:

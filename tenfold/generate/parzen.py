@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ def parzen_log_likelihood(
     if not widths or min(widths) <= 0:
         raise UsageError(f"widths are {tuple(widths)}, but must be numbers above 0")
     samples, validation, test = (rows.detach().double() for rows in (samples, validation, test))
-    chosen = max(widths, key=lambda width: float(parzen(samples, validation, width).mean()))
+    chosen = _best_width(samples, validation, widths)
     found = parzen(samples, test, chosen)
     error = float(found.std() / math.sqrt(len(found))) if len(found) > 1 else math.nan
     return float(found.mean()), error, chosen
@@ -46,9 +46,25 @@ def parzen_log_likelihood(
 
 def parzen(samples: Tensor, rows: Tensor, width: float) -> Tensor:
     """log (1 / S) sum_s N(row; sample_s, width^2 I) of each row, (N,), nats, float64."""
-    count, pixels = samples.shape
-    constant = math.log(count) + 0.5 * pixels * math.log(2 * math.pi * width**2)
+    return torch.cat([_log_density(part, width, samples.shape[1]) for part in _distances(samples, rows)])
+
+
+def _best_width(samples: Tensor, rows: Tensor, widths: Sequence[float]) -> float:
+    """The width under which the rows are likeliest; the distances, the costly part, are computed once for all widths."""
+    found: dict[float, list[Tensor]] = {width: [] for width in widths}
+    for part in _distances(samples, rows):
+        for width, values in found.items():
+            values.append(_log_density(part, width, samples.shape[1]))
+    return max(found, key=lambda width: float(torch.cat(found[width]).mean()))
+
+
+def _distances(samples: Tensor, rows: Tensor) -> Iterator[Tensor]:
+    """Squared distances (n, S) of some rows at a time to all samples."""
     # in double: of rows that nearly agree, the matrix product behind cdist leaves only rounding errors in float32
-    samples, rows = samples.double(), rows.double()
-    parts = [torch.cdist(part, samples).square() for part in rows.split(CHUNK)]
-    return torch.cat([torch.logsumexp(-part / (2 * width**2), 1) for part in parts]) - constant
+    samples = samples.double()
+    return (torch.cdist(part.double(), samples).square() for part in rows.split(CHUNK))
+
+
+def _log_density(distances: Tensor, width: float, pixels: int) -> Tensor:
+    constant = math.log(distances.shape[1]) + 0.5 * pixels * math.log(2 * math.pi * width**2)
+    return torch.logsumexp(-distances / (2 * width**2), 1) - constant

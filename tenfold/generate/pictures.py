@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +10,15 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from ..core.figures import picture_grid, save_png
+from ..core.figures import picture_grid, rendered, save_png
 from ..core.pictures import as_rgb
 from ..core.run import Run
+from .autoencoder import to_bytes
 from .evaluate import CHECKED, Evaluator
 from .generative import GenerativeAutoencoder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLUMNS = 10
 SHOWN_PATHS = 3
@@ -52,7 +51,7 @@ def draw_pictures(run: Run, evaluator: Evaluator, metrics: Mapping[str, float]) 
 
 def to_sheet(images: Tensor, captions: list[str], columns: int) -> Image:
     """Pictures (N, C, S, S) in [0, 1] as a contact sheet."""
-    return picture_grid(as_rgb((images * 255).round().to(torch.uint8)), captions, columns=columns)
+    return picture_grid(as_rgb(to_bytes(images, "sigmoid")), captions, columns=columns)
 
 
 def _samples(evaluator: Evaluator) -> Image:
@@ -145,7 +144,7 @@ def error_figure(metrics: Mapping[str, float]) -> bytes:
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    return _png(figure)
+    return rendered(figure, "png")
 
 
 def _bars(values: Mapping[str, float], title: str, form: str) -> bytes:
@@ -167,10 +166,4 @@ def _bars(values: Mapping[str, float], title: str, form: str) -> bytes:
     axes.set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 else 0))
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    data = BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
+    return rendered(figure, "png")

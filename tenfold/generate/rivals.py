@@ -28,9 +28,8 @@ class GaussianMixture(nn.Module):
     def __init__(self, dim: int, components: int = 1, *, covariance: Literal["full", "diag"] = "full") -> None:
         super().__init__()
         self.covariance = covariance
-        self.coordinates = Coordinates(
-            dim
-        )  # the library's floor of a variance, 1e-6, is in the unit of what it is given
+        # the library's floor of a variance, 1e-6, is in the unit of what it is given
+        self.coordinates = Coordinates(dim)
         self.register_buffer("means", torch.zeros(components, dim))
         self.register_buffer("factors", torch.eye(dim).repeat(components, 1, 1))  # lower Cholesky, of the covariances
         self.register_buffer("log_weights", torch.full((components,), -math.log(components)))

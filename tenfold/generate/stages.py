@@ -15,7 +15,7 @@ from ..core.errors import UsageError
 from ..core.schedule import learning_rate
 from ..core.task import Task
 from .autoencoder import from_bytes, initialise
-from .config import AutoencoderName, Config, DensityName
+from .config import AutoencoderName, Config
 from .density import LatentDensity
 from .features import build_classifier
 from .models import Autoencoder, AutoencoderObjective, Losses
@@ -192,12 +192,3 @@ def build_density(name: str, config: Config, dim: int) -> Density:
         return StandardNormal(dim)
     components = rivals.gmm_components if name == "gmm" else 1
     return GaussianMixture(dim, components, covariance="diag" if name == "normal" else "full")
-
-
-DENSITY_TITLES: dict[DensityName, str] = {
-    "lde": "latent density estimator",
-    "normal": "each latent by itself",
-    "gaussian": "Gaussian",
-    "gmm": "mixture of Gaussians",
-    "flow": "masked autoregressive flow",
-}

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..core.figures import picture_grid, save_png
+from ..core.figures import picture_grid, rendered, save_png
 from ..core.pictures import as_rgb
 from ..core.run import Run
 from .evaluate import Evaluator
 from .generator import GeneratorIndex
 from .learner import Learner, StackLearner
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COLOURS = {
     "stack": "#1f6fb2",
@@ -74,7 +70,7 @@ def memory_figure(accuracies: Mapping[str, Sequence[Sequence[float]]], names: Se
     panels[0].set_ylabel("accuracy in percent")
     figure.supxlabel("tasks learned so far", fontsize=10)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    return _png(figure)
+    return rendered(figure, "png")
 
 
 def averages_figure(metrics: Mapping[str, float], methods: Sequence[str]) -> bytes:
@@ -97,7 +93,7 @@ def averages_figure(metrics: Mapping[str, float], methods: Sequence[str]) -> byt
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("average accuracy over the tasks in percent, after the last one")
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return rendered(figure, "png")
 
 
 def confusion_figure(confusion: Tensor, names: Sequence[str]) -> bytes:
@@ -119,7 +115,7 @@ def confusion_figure(confusion: Tensor, names: Sequence[str]) -> bytes:
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("taken for, in percent")
     axes.set_ylabel("true task")
-    return _png(figure)
+    return rendered(figure, "png")
 
 
 def _generated(index: GeneratorIndex, evaluator: Evaluator) -> Any:
@@ -130,9 +126,3 @@ def _generated(index: GeneratorIndex, evaluator: Evaluator) -> Any:
         pictures.append(((made + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
         captions += [name] * SHOWN
     return picture_grid(as_rgb(torch.cat(pictures)), captions, columns=SHOWN)
-
-
-def _png(figure: Figure) -> bytes:
-    data = BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
