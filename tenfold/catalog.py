@@ -46,6 +46,11 @@ METHODS = (
         "arXiv:1902.04294 latent density estimator",
     ),
     Method(
+        "evolve",
+        "genetic-gated A2C and PPO: a population of policies in one set of weights",
+        "arXiv:1903.01886 Genetic-Gated Networks",
+    ),
+    Method(
         "remember",
         "continual learning in which an old task's output never changes, and the task is inferred",
         "arXiv:1809.02441 StackNet",

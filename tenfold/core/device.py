@@ -7,8 +7,7 @@ import logging
 import multiprocessing
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -22,6 +21,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 from .config import ComputeConfig
 from .errors import UsageError
 from .pointwise import guard_pointwise
+from .processes import no_process_left, variables_for_children
 
 R = TypeVar("R")
 M = TypeVar("M", bound=nn.Module)
@@ -225,8 +225,8 @@ def _spawn(function: Callable[..., R], compute: ComputeConfig, args: tuple[Any, 
     spawning = multiprocessing.get_context("spawn")
     sentences = spawning.SimpleQueue()
     receiver, sender = spawning.Pipe()
-    with _no_process_left():
-        with _variables_for_children(threads=max(1, torch.get_num_threads() // compute.processes)):
+    with no_process_left():
+        with variables_for_children(threads=max(1, torch.get_num_threads() // compute.processes)):
             processes = start_processes(
                 _child,
                 args=(function, compute, args, meeting.port, sentences, sender),
@@ -276,41 +276,3 @@ def _await(processes: ProcessContext, receiver: Any) -> Any:
     if not results:
         raise RuntimeError("the processes ended without a result: they were interrupted")
     return results[0]
-
-
-@contextmanager
-def _variables_for_children(*, threads: int) -> Iterator[None]:
-    """Set what the libraries read when a process loads them, while the body starts processes."""
-    variables = {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait take the cores from the other processes
-        # a network whose every part is used makes torch print, past Python's warnings, that it need not have looked
-        "TORCH_CPP_LOG_LEVEL": "ERROR",
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ |= variables
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _no_process_left() -> Iterator[None]:
-    """End the processes that the body started and that outlive it, e.g. because of Ctrl-C."""
-    before = set(multiprocessing.active_children())
-    try:
-        yield
-    finally:
-        left = set(multiprocessing.active_children()) - before
-        for process in left:
-            process.terminate()
-        for process in left:
-            process.join(timeout=10)
-            if process.is_alive():
-                process.kill()
-                process.join()

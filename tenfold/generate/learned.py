@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from ..core.batches import EvalBatches
 from ..core.data import ImageSet, load_images
 from ..core.errors import UsageError
+from ..core.number_files import read_rows
 from ..core.task import Task
 from ..core.trained import open_trained
 from .autoencoder import from_bytes
 from .config import Config
 from .features import build_classifier
 from .models import Autoencoder
-from .rows import FEWEST, read_rows
+from .rows import FEWEST
 from .stages import CLASSIFIER, ROWS, Density, build_autoencoder, build_density, pairs_of
 
 TEST_SHARE = 0.2

@@ -22,12 +22,13 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from tenfold.core.checkpoint import load_state, save_state
 from tenfold.core.errors import UsageError
+from tenfold.core.number_files import read_rows
 from tenfold.generate.config import FitSettings
 from tenfold.generate.coordinates import Coordinates, Order
 from tenfold.generate.density import LatentDensity, split_rows
 from tenfold.generate.fitting import Progress, log_likelihoods, maximize_likelihood
 from tenfold.generate.network import Norm
-from tenfold.generate.rows import as_rows, read_rows
+from tenfold.generate.rows import as_rows
 
 QUICK: dict[str, Any] = {"epochs": 6, "learning_rate": 1e-2}
 """settings of a fit that has to be one, not a good one"""

@@ -1,0 +1,289 @@
+"""Settings of `evolve`. What the paper (arXiv:1903.01886) leaves open is a named setting; defaults were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..core.config import ComputeConfig, require
+
+MethodName = Literal["genetic", "plain", "random", "weights"]
+
+
+@dataclass(frozen=True)
+class GeneticSettings:
+    """Phases and operators of the genetic part. See `tenfold.evolve.G2PPO`."""
+
+    elite_share: float = 0.5
+    """share of all steps in which the elite alone acts, in [0, 1]; with 1 there are no generations"""
+    episodes: int = 1
+    """whole episodes whose mean return is a member's fitness, at least 1; more where there are more environments than members"""
+    learn_from: Literal["all", "elite", "none"] = "all"
+    """whose samples of the population phase the weights learn from: everyone's, those acted by the elite's genes, or nobody's"""
+    selection: Literal["tournament", "roulette", "truncation", "random"] = "tournament"
+    """how parents are chosen; random chooses none, and draws all members but the elite anew"""
+    tournament_size: int = 3
+    """members of which the best becomes a parent, at least 1"""
+    crossover: Literal["uniform", "one-point"] = "uniform"
+    """how two parents' genes are mixed"""
+    crossover_rate: float = 0.8
+    """share of children that are mixed at all, in [0, 1]; the others are their mother's copy"""
+    mutation_rate: float = 0.03
+    """share of a child's genes that flip, in [0, 1]"""
+    elites: int = 1
+    """best members that stay unchanged, at least 1"""
+    start_open: float = 0.9
+    """chance that a gene of the first generation is open, above 0 and at most 1"""
+    start_all_open: bool = True
+    """whether the first elite is the whole network"""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.elite_share <= 1, "elite_share", self.elite_share, "between 0 and 1")
+        require(self.episodes >= 1, "episodes", self.episodes, "at least 1")
+        require(self.tournament_size >= 1, "tournament_size", self.tournament_size, "at least 1")
+        for name in ("crossover_rate", "mutation_rate"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+        require(self.elites >= 1, "elites", self.elites, "at least 1")
+        require(0 < self.start_open <= 1, "start_open", self.start_open, "above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """The on-policy algorithm, the same for all methods; names are those of stable-baselines3 where it has them."""
+
+    algorithm: Literal["ppo", "a2c"] = "ppo"
+    """what is gated"""
+    n_envs: int = 8
+    """environments side by side, at least 1"""
+    n_steps: int = 128
+    """steps of each environment between updates, at least 1"""
+    batch_size: int = 256
+    """samples of each gradient step, at least 2; A2C takes the whole rollout"""
+    n_epochs: int = 10
+    """passes over each rollout, at least 1; A2C makes one"""
+    learning_rate: float = 3e-4
+    """of Adam for PPO, of RMSprop for A2C, at first"""
+    schedule: Literal["constant", "linear"] = "constant"
+    """linear: the rate falls to 0"""
+    gamma: float = 0.99
+    """discount, in (0, 1]"""
+    gae_lambda: float = 0.95
+    """of generalised advantage estimation, in [0, 1]"""
+    clip_range: float = 0.2
+    """how far PPO's ratio counts, above 0"""
+    ent_coef: float = 0.0
+    """weight of the entropy"""
+    vf_coef: float = 0.5
+    """weight of the critic's loss"""
+    hidden: tuple[int, ...] = (64, 64)
+    """widths of the layers of actor and critic; the actor's last is gated. Pictures have 512 units after the convolutions instead"""
+    normalize: bool = False
+    """centre and scale observations, and scale rewards, by running statistics; fitness and results are of the true rewards"""
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_envs", 1), ("n_steps", 1), ("batch_size", 2), ("n_epochs", 1)):
+            require(getattr(self, name) >= least, f"learner.{name}", getattr(self, name), f"at least {least}")
+        require(self.learning_rate > 0, "learner.learning_rate", self.learning_rate, "above 0")
+        require(0 < self.gamma <= 1, "learner.gamma", self.gamma, "above 0 and at most 1")
+        require(0 <= self.gae_lambda <= 1, "learner.gae_lambda", self.gae_lambda, "between 0 and 1")
+        require(self.clip_range > 0, "learner.clip_range", self.clip_range, "above 0")
+        require(
+            self.hidden != () and min(self.hidden) >= 1, "learner.hidden", self.hidden, "at least one width above 0"
+        )
+        require(
+            self.n_envs * self.n_steps > 1, "learner.n_steps", self.n_steps, "at least 2 where there is one environment"
+        )
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long every method learns, and how often."""
+
+    steps: int = 100_000
+    """environment steps of each training, at least 1; those of the population phase count as all others"""
+    replicas: int = 5
+    """trainings of each method in each environment, each with a seed of its own, at least 1"""
+    evaluations: int = 10
+    """how often a training is evaluated, evenly over its steps, at least 1; all environments begin anew after each"""
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "train.steps", self.steps, "at least 1")
+        require(self.replicas >= 1, "train.replicas", self.replicas, "at least 1")
+        require(1 <= self.evaluations <= self.steps, "train.evaluations", self.evaluations, "1 to train.steps")
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """How a policy is judged."""
+
+    episodes: int = 20
+    """whole episodes of every evaluation, at least 1"""
+    deterministic: bool = True
+    """the most likely action, or one that is drawn; drawn is the habit with Atari"""
+    resamples: int = 2000
+    """bootstrap samples of the 95 % intervals, at least 100"""
+
+    def __post_init__(self) -> None:
+        require(self.episodes >= 1, "metrics.episodes", self.episodes, "at least 1")
+        require(self.resamples >= 100, "metrics.resamples", self.resamples, "at least 100")
+
+
+@dataclass(frozen=True)
+class RivalSettings:
+    """The plain genetic algorithm on weights (Such et al. 2017): no gradients at all."""
+
+    members: int = 32
+    """networks of a generation, at least 4"""
+    parents: int = 8
+    """best networks that the children are copies of, at least 1 and below `members`"""
+    noise: float = 0.1
+    """standard deviation of what a child's every weight is changed by, above 0"""
+
+    def __post_init__(self) -> None:
+        require(self.members >= 4, "rivals.members", self.members, "at least 4")
+        require(1 <= self.parents < self.members, "rivals.parents", self.parents, "at least 1 and below rivals.members")
+        require(self.noise > 0, "rivals.noise", self.noise, "above 0")
+
+
+@dataclass(frozen=True)
+class CrewSettings:
+    """Where trainings run: they are independent, and come out the same wherever they do."""
+
+    workers: int = 1
+    """trainings at a time, at least 1; each in a process of its own with one thread"""
+    engine: Literal["processes", "ray"] = "processes"
+    """processes of this machine, or Ray: this machine, or the cluster that RAY_ADDRESS names"""
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 1, "crew.workers", self.workers, "at least 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything an `evolve` training needs."""
+
+    envs: tuple[str, ...] = ("CartPole-v1", "Acrobot-v1")
+    """names of Gymnasium environments; `module:Name-v0` imports the module first, ALE/... are Atari games"""
+    methods: tuple[MethodName, ...] = ("genetic", "plain", "random")
+    """genetic (this method), plain (the algorithm as it is), random (gates drawn anew, not bred), weights (no gradients)"""
+    population: int = 8
+    """members, at least 2"""
+    genetics: GeneticSettings = field(default_factory=GeneticSettings)
+    """phases and operators"""
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    """the on-policy algorithm"""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """how long and how often"""
+    metrics: MetricSettings = field(default_factory=MetricSettings)
+    """how a policy is judged"""
+    rivals: RivalSettings = field(default_factory=RivalSettings)
+    """what it is compared with"""
+    crew: CrewSettings = field(default_factory=CrewSettings)
+    """where trainings run"""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """device; processes and precision stay as they are, as `crew` is what spreads the work"""
+    seed: int = 0
+    """everything random follows from it, at least 0"""
+
+    def __post_init__(self) -> None:
+        for name in ("envs", "methods"):
+            given = getattr(self, name)
+            require(len(given) > 0, name, given, "at least one")
+            require(len(set(given)) == len(given), name, given, "without repetition")
+        pictures = [env for env in self.envs if env.startswith("ALE/")]
+        gradients = "weights" not in self.methods or not pictures
+        require(
+            gradients,
+            "methods",
+            self.methods,
+            f"without weights for {pictures[:1]}: it evolves networks without convolutions",
+        )
+        require(self.population >= 2, "population", self.population, "at least 2")
+        require(
+            self.compute.processes == 1, "compute.processes", self.compute.processes, "1; crew.workers spreads the work"
+        )
+        require(self.compute.precision == "float32", "compute.precision", self.compute.precision, "float32")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What `tenfold eval RUN` can be asked."""
+
+    episodes: int | None = None
+    """whole episodes of each policy; none takes the run's own number, and so finds its final returns again"""
+    rows: tuple[str, ...] = ()
+    """which rows, such as "CartPole-v1 genetic"; none takes all the run has"""
+    vote: bool = False
+    """let the whole population choose, and not the elite alone"""
+
+    def __post_init__(self) -> None:
+        require(self.episodes is None or self.episodes >= 1, "episodes", self.episodes, "none or at least 1")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What `tenfold demo RUN` takes: the inputs of one prediction."""
+
+    observations: tuple[Path, ...] = ()
+    """.npy or .csv files, one observation a row, to be answered with actions; none plays an episode instead"""
+    env: str = ""
+    """which of the run's environments; empty takes the first"""
+    replica: int = 0
+    """which of the trainings, from 0"""
+    frames: int = 12
+    """pictures of the episode, evenly over it, 1 to 64"""
+    seed: int = 0
+    """of the episode, at least 0"""
+
+    def __post_init__(self) -> None:
+        require(self.replica >= 0, "replica", self.replica, "at least 0")
+        require(1 <= self.frames <= 64, "frames", self.frames, "1 to 64")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+
+
+MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Swimmer-v5")
+ATARI = ("ALE/Breakout-v5", "ALE/Pong-v5", "ALE/SpaceInvaders-v5", "ALE/Qbert-v5")
+
+PRESETS: dict[str, Config] = {
+    # seconds on a CPU, offline: learns visibly, no more
+    "smoke": Config(
+        envs=("CartPole-v1",),
+        methods=("genetic", "plain", "random", "weights"),
+        learner=LearnerSettings(n_steps=64, learning_rate=1e-3),
+        train=TrainSettings(steps=12_000, replicas=2, evaluations=3),
+        metrics=MetricSettings(episodes=10),
+    ),
+    # minutes on two CPU cores
+    "laptop": Config(crew=CrewSettings(workers=2)),
+    # the method's own field, in the settings of the A2C paper's successors: 10 million steps are 40 million frames
+    "paper": Config(
+        envs=ATARI,
+        learner=LearnerSettings(
+            algorithm="a2c",
+            n_envs=16,
+            n_steps=5,
+            learning_rate=7e-4,
+            schedule="linear",
+            gae_lambda=1.0,
+            ent_coef=0.01,
+            vf_coef=0.25,
+        ),
+        train=TrainSettings(steps=10_000_000, replicas=3, evaluations=20),
+        metrics=MetricSettings(deterministic=False),
+    ),
+    "atari-ppo": Config(
+        envs=ATARI,
+        learner=LearnerSettings(
+            n_envs=8, n_epochs=4, learning_rate=2.5e-4, schedule="linear", clip_range=0.1, ent_coef=0.01
+        ),
+        train=TrainSettings(steps=10_000_000, replicas=3, evaluations=20),
+        metrics=MetricSettings(deterministic=False),
+    ),
+    "mujoco": Config(
+        envs=MUJOCO,
+        learner=LearnerSettings(n_steps=256, normalize=True),
+        train=TrainSettings(steps=1_000_000, replicas=3, evaluations=20),
+    ),
+}

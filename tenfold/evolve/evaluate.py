@@ -1,0 +1,75 @@
+"""What the trainings of a run are worth: tables of final returns, areas, comparisons; and `tenfold eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..core.crew import crew
+from ..core.errors import UsageError
+from ..core.progress import meter
+from ..core.trained import open_trained
+from .config import Config, EvalOptions
+from .tables import Results, area_columns, comparisons, population_columns, return_columns
+from .trainings import State, Training, trainings_of
+from .trainings import evaluate as play
+
+
+def final_metrics(config: Config, results: Results) -> dict[str, float]:
+    """All metrics of a run, named "row/column"; see the README for both."""
+    metrics: dict[str, float] = {}
+    for row, returns in results.returns.items():
+        columns = return_columns(config, returns[:, -1]) | area_columns(config, results.areas(row))
+        columns |= population_columns(results.histories[row])
+        metrics |= {f"{row}/{name}": value for name, value in columns.items()}
+    return metrics | comparisons(config, results)
+
+
+def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
+    """Let the policies of a run play again (`tenfold eval`): with its own number of episodes, the very same ones.
+
+    Returns:
+        "<row>/final return", "final low" and "final high" of the rows asked for.
+
+    Raises:
+        UsageError: the folder is not a run of this method, it has no trained network yet, there is no such row, or a vote is
+            asked of a method without a population.
+    """
+    config, learned = load_run(folder)
+    rows = list(dict.fromkeys(training.row for training in learned))
+    chosen = list(options.rows) or [row for row in rows if not options.vote or row.split()[1] in ("genetic", "random")]
+    unknown = [row for row in chosen if row not in rows]
+    if unknown:
+        raise UsageError(f"rows has {unknown[0]!r}, but the run has {', '.join(rows)}")
+    single = [row for row in chosen if options.vote and row.split()[1] not in ("genetic", "random")]
+    if single:
+        raise UsageError(f"rows has {single[0]!r}, which has no population to vote")
+    wanted = [training for training in learned if training.row in chosen]
+    finals: dict[Training, float] = {}
+    with meter("trained policies", len(wanted)) as shown, crew(config.crew.workers, config.crew.engine) as workers:
+        for training in wanted:
+            workers.submit(training, _mean_return, config, training, learned[training], options)
+        for _ in wanted:
+            training, value = workers.next()
+            finals[training] = value
+            shown.advance(note=f"{training.row} {training.replica}")
+    metrics: dict[str, float] = {}
+    for row in chosen:
+        values = np.array([finals[training] for training in wanted if training.row == row])
+        metrics |= {f"{row}/{name}": value for name, value in return_columns(config, values).items()}
+    return metrics
+
+
+def load_run(folder: Path) -> tuple[Config, dict[Training, State]]:
+    """The settings of a finished run, and what each of its trainings has learned.
+
+    Raises:
+        UsageError: the folder is not a run of this method, or it has no trained network yet.
+    """
+    config, state = open_trained(folder, "evolve", Config)
+    return config, {training: state["trainings"][training.file] for training in trainings_of(config)}
+
+
+def _mean_return(config: Config, training: Training, state: State, options: EvalOptions) -> float:
+    return float(np.mean(play(config, training, state, episodes=options.episodes, vote=options.vote)))

@@ -1,0 +1,155 @@
+"""Who acts in which environment, and what each member's episodes were worth: the two phases of a generation.
+
+In the elite phase every environment is the elite's. In the population phase each member plays its episodes; an environment
+that has no member left to try is the elite's again. A chromosome changes hands only where an episode really ends, so that an
+episode is one member's from its first step to its last; one that began before its phase is played to its end, uncounted.
+
+Shapes: N members, E environments, G genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import GeneticSettings
+
+ELITE = -1
+"""in place of a member's number: acts as the elite, and the episode is nobody's fitness"""
+
+
+class Roster:
+    """See the module. Chromosomes are given to it; it changes none.
+
+    Args:
+        environments: E, at least 1.
+        settings: shares and lengths of the phases.
+        chromosomes: uint8 (N, G).
+        elite: row of the elite in it.
+    """
+
+    def __init__(
+        self, environments: int, settings: GeneticSettings, chromosomes: NDArray[np.uint8], elite: int
+    ) -> None:
+        self.settings = settings
+        self.populating = False
+        self.steps = 0
+        self.elite_steps = 0
+        self.returns: list[list[float]] = []
+        self.elite_returns: list[float] = []
+        self.environments = environments
+        self.renew(chromosomes, elite)
+        self.release()
+
+    @property
+    def each(self) -> int:
+        """Episodes that every member plays in a population phase: enough that no environment is left without a member."""
+        return max(self.settings.episodes, -(-self.environments // len(self._chromosomes)))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every member of the population phase has played all its episodes."""
+        return self.populating and all(len(returns) >= self.each for returns in self.returns)
+
+    @property
+    def fitness(self) -> NDArray[np.float64]:
+        """Mean return of each member's episodes so far, (N,); NaN where there is none."""
+        return np.array([np.mean(returns) if returns else np.nan for returns in self.returns])
+
+    def renew(self, chromosomes: NDArray[np.uint8], elite: int) -> None:
+        """Take a new generation. Environments keep the genes that they have until their episode ends."""
+        self._chromosomes, self._elite = chromosomes, elite
+        self.returns = [[] for _ in chromosomes]
+        self._begun = np.zeros(len(chromosomes), dtype=np.int64)
+
+    def release(self) -> None:
+        """All environments were reset: whatever was being played counts for nothing, and everyone is assigned anew."""
+        if self.populating:
+            self._begun = np.array([len(returns) for returns in self.returns])
+        self.member = np.full(self.environments, ELITE)
+        self._in_phase = np.zeros(self.environments, dtype=np.bool_)
+        self._assign(range(self.environments))
+
+    def enter(self, *, populating: bool) -> None:
+        """Begin a phase; episodes under way are played to their end, and count for nothing."""
+        self.populating = populating
+        self._in_phase[:] = False
+        self.member[:] = ELITE
+        self.elite_returns = [] if not populating else self.elite_returns
+        # the arrays are replaced, not changed: the buffer keeps those of every step
+        self.learned = self._who_learns()
+
+    def advance(self, steps: int) -> None:
+        """Count environment steps."""
+        self.steps += steps
+        self.elite_steps += 0 if self.populating else steps
+
+    def phase_is_over(self) -> bool:
+        """Whether the other phase's turn has come: the elite's has its share of all steps, or every member has played."""
+        if self.populating:
+            return self.complete
+        return self.elite_steps >= self.settings.elite_share * self.steps
+
+    def end(self, ended: Iterable[tuple[int, float]]) -> None:
+        """Episodes really ended: note what they were worth, and hand their environments on.
+
+        Args:
+            ended: (environment, return of its episode).
+        """
+        places = []
+        for place, worth in ended:
+            places.append(place)
+            if not self._in_phase[place]:
+                continue
+            if self.member[place] == ELITE:
+                if not self.populating:
+                    self.elite_returns.append(float(worth))
+            else:
+                self.returns[self.member[place]].append(float(worth))
+        if places:
+            self._assign(places)
+
+    def state(self) -> dict[str, Any]:
+        """What an evaluation under way has found so far, as plain numbers; not who acts where, which a reset decides anew."""
+        return {
+            "populating": self.populating,
+            "steps": self.steps,
+            "elite_steps": self.elite_steps,
+            "returns": [list(returns) for returns in self.returns],
+            "elite_returns": list(self.elite_returns),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`; all environments begin new episodes."""
+        self.populating, self.steps = state["populating"], state["steps"]
+        self.elite_steps = state["elite_steps"]
+        self.returns = [list(returns) for returns in state["returns"]]
+        self.elite_returns = list(state["elite_returns"])
+        self.release()
+
+    def _assign(self, places: Iterable[int]) -> None:
+        """Give free environments to members that have episodes left, those with the fewest first, or else to the elite."""
+        genes = self.genes.copy() if hasattr(self, "genes") else np.empty((self.environments, 0), np.uint8)
+        if genes.shape[1] != self._chromosomes.shape[1]:
+            genes = np.empty((self.environments, self._chromosomes.shape[1]), np.uint8)
+        for place in places:
+            least = int(self._begun.argmin())
+            chosen = least if self.populating and self._begun[least] < self.each else ELITE
+            if chosen != ELITE:
+                self._begun[chosen] += 1
+            self.member[place], self._in_phase[place] = chosen, True
+            genes[place] = self._chromosomes[self._elite if chosen == ELITE else chosen]
+        self.genes = genes
+        self.learned = self._who_learns()
+
+    def _who_learns(self) -> NDArray[np.bool_]:
+        """Whether the weights learn from each environment's samples."""
+        if self.settings.learn_from == "all" or not hasattr(self, "genes"):
+            return np.ones(self.environments, dtype=np.bool_)
+        if self.settings.learn_from == "elite":
+            same: NDArray[np.bool_] = (self.genes == self._chromosomes[self._elite]).all(1)
+            return same
+        return np.full(self.environments, not self.populating)

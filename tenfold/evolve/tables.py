@@ -1,0 +1,128 @@
+"""What the trainings of a run come to: curves by row, and the numbers of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.replicates import estimate, probability_of_improvement
+from .config import Config
+from .trainings import State, Training, trainings_of
+
+LOGGED = ("diversity", "mean fitness", "fitness spread", "open genes of elite", "elite changed")
+"""columns of a generation that are logged with the curve"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Of every row "ENV METHOD", what its replicas have shown. R replicas, K evaluations."""
+
+    steps: dict[str, NDArray[np.float64]]
+    """environment steps at each evaluation, (K,)"""
+    returns: dict[str, NDArray[np.float64]]
+    """mean return of each evaluation, (R, K)"""
+    histories: dict[str, list[list[dict[str, float]]]]
+    """for each replica its generations"""
+    policies: dict[str, list[dict[str, Any]]]
+    """for each replica the state dict"""
+
+    @classmethod
+    def of(cls, config: Config, states: Mapping[Training, State]) -> Results:
+        """From the states of all trainings."""
+        steps, returns, histories, policies = {}, {}, {}, {}
+        for row, own in _by_row(config, states).items():
+            curves = np.array([state["curve"] for state in own])
+            steps[row], returns[row] = curves[0, :, 0], curves[:, :, 1]
+            histories[row] = [state["history"] for state in own]
+            policies[row] = [state["policy"] for state in own]
+        return cls(steps, returns, histories, policies)
+
+    def areas(self, row: str) -> NDArray[np.float64]:
+        """Mean height of each replica's learning curve, (R,): the area under it divided by its length."""
+        areas: NDArray[np.float64] = self.returns[row].mean(1)
+        return areas
+
+
+def return_columns(config: Config, finals: NDArray[np.float64]) -> dict[str, float]:
+    """Interquartile mean and 95 % interval of the final returns (R,)."""
+    return dict(zip(("final return", "final low", "final high"), _estimated(config, finals), strict=True))
+
+
+def area_columns(config: Config, areas: NDArray[np.float64]) -> dict[str, float]:
+    """The same of the areas under the learning curves (R,)."""
+    return dict(zip(("area", "area low", "area high"), _estimated(config, areas), strict=True))
+
+
+def comparisons(config: Config, results: Results) -> dict[str, float]:
+    """How likely a training of the method is to end better, and to have the larger area, than one of each rival."""
+    metrics: dict[str, float] = {}
+    for env in config.envs:
+        for rival in config.methods:
+            if rival == "genetic" or "genetic" not in config.methods:
+                continue
+            ours, theirs = f"{env} genetic", f"{env} {rival}"
+            for column, of in (("final", lambda row: results.returns[row][:, -1]), ("area", results.areas)):
+                found = probability_of_improvement(of(ours), of(theirs), resamples=config.metrics.resamples)
+                row = f"{env} genetic over {rival}"
+                names = (f"{column} better", f"{column} better low", f"{column} better high")
+                metrics |= {f"{row}/{name}": value for name, value in zip(names, found, strict=True)}
+    return metrics
+
+
+def population_columns(histories: list[list[dict[str, float]]]) -> dict[str, float]:
+    """Of the replicas' generations: how many, how often the elite changed, and what the phases brought, in units of return.
+
+    * selected: fitness of the new elite above the old one's, in the same population phase; luck of few episodes is in it.
+    * gradient: the elite's return in the last half of its phase above that in the first half.
+    """
+    lines = [line for history in histories for line in history]
+    if not lines:
+        return {}
+    changes = float(np.mean([line["elite changed"] for line in lines]))
+    gradient = [line["elite return at last"] - line["elite return at first"] for line in lines]
+    known = [value for value in gradient if np.isfinite(value)]
+    columns = {
+        "generations": len(lines) / len(histories),
+        "elite changes": changes,
+        "gain by selection": float(np.mean([line["best fitness"] - line["old elite fitness"] for line in lines])),
+    }
+    return columns | ({"gain by gradient": float(np.mean(known))} if known else {})
+
+
+def curve_lines(config: Config, states: Mapping[Training, State | None]) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """(row, number of the evaluation, values) of each evaluation that all replicas of the row have had."""
+    for row, own in _by_row(config, states).items():
+        for number in range(min((len(state["curve"]) for state in own), default=0)):
+            at = [state["curve"][number] for state in own]
+            found = estimate([value for _, value in at], resamples=config.metrics.resamples)
+            values = {
+                "steps": float(at[0][0]),
+                "return": found.value,
+                "return low": found.low,
+                "return high": found.high,
+            }
+            last = [_last_generation(state["history"], at[0][0]) for state in own]
+            if all(last):
+                values |= {name: float(np.mean([line[name] for line in last if line])) for name in LOGGED}
+            yield row, number, values
+
+
+def _last_generation(history: list[dict[str, float]], steps: float) -> dict[str, float] | None:
+    before = [line for line in history if line["steps"] <= steps]
+    return before[-1] if before else None
+
+
+def _by_row(config: Config, states: Mapping[Training, Any]) -> dict[str, list[Any]]:
+    """The states of the replicas of each row; none where one has not begun."""
+    rows: dict[str, list[Any]] = {}
+    for training in trainings_of(config):
+        rows.setdefault(training.row, []).append(states[training])
+    return {row: [] if None in own else own for row, own in rows.items()}
+
+
+def _estimated(config: Config, values: NDArray[np.float64]) -> tuple[float, float, float]:
+    return estimate(values, resamples=config.metrics.resamples)

@@ -1,0 +1,98 @@
+"""Every method in every environment, several times: `train(config, run)`.
+
+Trainings are independent, and each is cut into legs that are pure functions (see `trainings`): a run that was killed and resumed, or
+was spread over other workers, ends as the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..core.crew import Crew, crew
+from ..core.errors import UsageError
+from .config import Config
+from .evaluate import final_metrics
+from .pictures import draw_pictures
+from .tables import Results, curve_lines
+from .trainings import State, Training, leg, trainings_of
+
+if TYPE_CHECKING:
+    from ..core.progress import Meter
+    from ..core.run import Run
+
+
+def train(config: Config, run: Run) -> dict[str, float]:
+    """Train all, and return the final metrics, named "row/column", such as "CartPole-v1 genetic/final return".
+
+    Goes on from the run's checkpoints where there are some: one for each training. Everything learned is in "best".
+
+    Raises:
+        UsageError: several processes share the run, which `crew.workers` is for; or an environment will not do.
+    """
+    if run.fabric.world_size > 1:
+        raise UsageError(
+            f"{run.fabric.world_size} processes share the run, but must be 1: crew.workers spreads trainings"
+        )
+    trainings = trainings_of(config)
+    progress = run.restore() or {"logged": []}
+    states = {training: run.load(name=training.file) for training in trainings}
+    legs = config.train.evaluations
+    with (
+        run.progress("legs of trainings", legs * len(trainings)) as meter,
+        crew(config.crew.workers, config.crew.engine) as workers,
+    ):
+        meter.advance(sum(state["leg"] for state in states.values() if state))
+        waiting = [training for training in trainings if _done(states[training]) < legs]
+        for training in waiting[: config.crew.workers]:
+            workers.submit(training, leg, config, training, states[training])
+        waiting = waiting[config.crew.workers :]
+        while any(_done(state) < legs for state in states.values()):
+            _take(workers, config, run, states, waiting, meter)
+            progress = _log(config, run, states, progress)
+    learned = {training.file: _kept(state) for training, state in states.items() if state}
+    run.save({"trainings": learned}, name="best")
+    results = Results.of(config, {training: state for training, state in states.items() if state})
+    metrics = final_metrics(config, results)
+    draw_pictures(run, config, results, metrics)
+    return metrics
+
+
+def _take(
+    workers: Crew,
+    config: Config,
+    run: Run,
+    states: dict[Training, State | None],
+    waiting: list[Training],
+    meter: Meter,
+) -> None:
+    """Wait for a leg, keep what came of it, and give its worker the next: of the same training, or of one that waits."""
+    training, state = workers.next()
+    states[training] = state
+    run.save(state, name=training.file)
+    meter.advance(note=f"{training.row} {training.replica}: {state['curve'][-1][1]:.1f}")
+    following = training if state["leg"] < config.train.evaluations else waiting.pop(0) if waiting else None
+    if following is not None:
+        workers.submit(following, leg, config, following, states[following])
+
+
+def _log(config: Config, run: Run, states: dict[Training, State | None], progress: dict[str, Any]) -> dict[str, Any]:
+    """Log what all replicas of a row have reached, each line once and in one order, whoever was first."""
+    logged = list(progress["logged"])
+    for row, number, values in curve_lines(config, states):
+        name = f"{row} {number}"
+        if name not in logged:
+            steps = int(values.pop("steps"))
+            run.log(steps, values, stage=row)
+            logged.append(name)
+    if len(logged) > len(progress["logged"]):
+        run.save({"logged": logged})
+    return {"logged": logged}
+
+
+def _done(state: State | None) -> int:
+    return 0 if state is None else int(state["leg"])
+
+
+def _kept(state: State) -> State:
+    """What the evaluation and the demo need."""
+    return {name: state[name] for name in ("policy", "normalizer", "curve", "history", "steps", "seconds")}
