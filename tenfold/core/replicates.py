@@ -45,6 +45,25 @@ def estimate(values: Sequence[float] | NDArray[np.float64], *, resamples: int = 
     return Estimate(interquartile_mean(row), float(low), float(high))
 
 
+def difference(
+    ours: Sequence[float] | NDArray[np.float64],
+    theirs: Sequence[float] | NDArray[np.float64],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """The interquartile mean of ours above that of theirs, each resampled by itself; 95 % percentile bootstrap interval.
+
+    Raises:
+        UsageError: there is no value of one of the two.
+    """
+    rows = [_row(ours), _row(theirs)]
+    random = np.random.default_rng(seed)
+    first, second = (_middle_mean(row[random.integers(len(row), size=(resamples, len(row)))]) for row in rows)
+    low, high = np.quantile(first - second, (0.025, 0.975))
+    return Estimate(interquartile_mean(rows[0]) - interquartile_mean(rows[1]), float(low), float(high))
+
+
 def probability_of_improvement(
     ours: Sequence[float] | NDArray[np.float64],
     theirs: Sequence[float] | NDArray[np.float64],

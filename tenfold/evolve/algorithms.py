@@ -58,7 +58,7 @@ class GeneticGated(OnPolicyAlgorithm):
         UsageError: the policy has no hidden layer, the environment no Monitor, or a setting is out of range.
     """
 
-    policy: Gated  # type: ignore[assignment]
+    policy: Gated
     rollout_buffer: Remembering
 
     def __init__(
@@ -76,7 +76,7 @@ class GeneticGated(OnPolicyAlgorithm):
         self.genetics = genetics or GeneticSettings()
         self.history: list[dict[str, float]] = []
         self.roster: Roster | None = None
-        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)  # type: ignore[arg-type]
+        super().__init__(policy, env, *args, **kwargs | {"_init_setup_model": False})
         self.policy_class = gated_policy(cast(type[ActorCriticPolicy], self.policy_class))
         gate_seed = secrets.randbits(62) if self.seed is None else self.seed
         self.policy_kwargs = {"gate_seed": gate_seed} | self.policy_kwargs
@@ -100,7 +100,7 @@ class GeneticGated(OnPolicyAlgorithm):
         """Whether there are generations: more than one member, and steps left for their phase."""
         return len(self.gate) > 1 and self.genetics.elite_share < 1
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         observation: NDArray[Any] | dict[str, NDArray[Any]],
         state: tuple[NDArray[Any], ...] | None = None,

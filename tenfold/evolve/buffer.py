@@ -103,7 +103,7 @@ class GatedRolloutBuffer(Remembering, RolloutBuffer):
     """`RolloutBuffer` that remembers genes."""
 
 
-class GatedDictRolloutBuffer(Remembering, DictRolloutBuffer):
+class GatedDictRolloutBuffer(Remembering, DictRolloutBuffer):  # type: ignore[misc] # samples of another kind
     """`DictRolloutBuffer` that remembers genes."""
 
 

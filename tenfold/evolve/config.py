@@ -252,8 +252,8 @@ PRESETS: dict[str, Config] = {
         envs=("CartPole-v1",),
         methods=("genetic", "plain", "random", "weights"),
         learner=LearnerSettings(n_steps=64, learning_rate=1e-3),
-        train=TrainSettings(steps=12_000, replicas=2, evaluations=3),
-        metrics=MetricSettings(episodes=10),
+        train=TrainSettings(steps=8_000, replicas=2, evaluations=2),
+        metrics=MetricSettings(episodes=5),
     ),
     # minutes on two CPU cores
     "laptop": Config(crew=CrewSettings(workers=2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -35,6 +36,8 @@ def make_environments(
     Raises:
         UsageError: there is no such environment, or it cannot be made.
     """
+    if drawn:
+        _draw_without_screen()
     if name.startswith(ATARI):
         from .atari import AtariGames
 
@@ -63,6 +66,13 @@ def load_normalizer(environments: VecEnv, state: dict[str, Any] | None) -> None:
     for name, each in (("observations", environments.obs_rms), ("rewards", environments.ret_rms)):
         assert isinstance(each, RunningMeanStd)
         each.mean, each.var, each.count = state[name]["mean"], state[name]["var"], state[name]["count"]
+
+
+def _draw_without_screen() -> None:
+    """Choose drawing that needs no window, for libraries that read the choice when they begin; a choice made stays."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    if "DISPLAY" not in os.environ:
+        os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 def _gymnasium(name: str, count: int, drawn: bool) -> VecEnv:

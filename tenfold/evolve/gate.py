@@ -156,7 +156,7 @@ class GeneticGate(nn.Module):
         if saved is not None and saved.ndim == 2 and saved.shape[1] == self.genes and len(saved) != len(self):
             self.chromosomes = self.chromosomes.new_zeros(saved.shape)
             self.fitness = self.fitness.new_zeros(len(saved))
-        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 def gated(hidden: Tensor, genes: Tensor, axis: int = 1) -> Tensor:

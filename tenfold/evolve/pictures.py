@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.figures import rendered, save_png
-from ..core.replicates import estimate
+from ..core.replicates import estimate, probability_of_improvement
 from .config import Config
-from .tables import Results
+from .tables import Results, pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,13 +26,13 @@ NAMES = {
 }
 
 
-def draw_pictures(run: Run, config: Config, results: Results, metrics: Mapping[str, float]) -> None:
+def draw_pictures(run: Run, config: Config, results: Results) -> None:
     """Write the run's pictures into samples/."""
     with run.sample("learning curves.png") as path:
         save_png(path, curves_figure(config, results))
-    if any(name.endswith("/final better") for name in metrics):
+    if pairs(config):
         with run.sample("probability of improvement.png") as path:
-            save_png(path, improvement_figure(metrics))
+            save_png(path, improvement_figure(config, results))
     for env in config.envs:
         row = f"{env} genetic"
         if any(results.histories.get(row, [])):
@@ -68,24 +67,31 @@ def curves_figure(config: Config, results: Results) -> bytes:
     return rendered(figure, "png")
 
 
-def improvement_figure(metrics: Mapping[str, float]) -> bytes:
+def improvement_figure(config: Config, results: Results) -> bytes:
     """How likely a training with genetic gates is to be better than one of a rival, with 95 % intervals, as a PNG."""
     from matplotlib.figure import Figure
 
-    rows = [name.removesuffix("/final better") for name in metrics if name.endswith("/final better")]
-    figure = Figure(figsize=(7.5, 1.1 + 0.45 * len(rows)), dpi=150, layout="constrained", facecolor="white")
+    compared = pairs(config)[::-1]
+    figure = Figure(figsize=(7.5, 1.1 + 0.45 * len(compared)), dpi=150, layout="constrained", facecolor="white")
     panel: Axes = figure.subplots()
-    for place, row in enumerate(rows[::-1]):
-        for column, colour, shift in (("final", "#0072b2", 0.12), ("area", "#56b4e9", -0.12)):
-            value, low, high = (metrics[f"{row}/{column} better{end}"] for end in ("", " low", " high"))
-            panel.plot([low, high], [place + shift] * 2, color=colour, linewidth=2)
-            label = ("final return" if column == "final" else "area under the curve") if place == 0 else None
-            panel.plot([value], [place + shift], "o", color=colour, markersize=5, label=label)
+    for place, (ours, theirs) in enumerate(compared):
+        looks = (
+            ("final return", results.finals, "#0072b2", 0.12),
+            ("area under the curve", results.areas, "#56b4e9", -0.12),
+        )
+        for name, of, colour, shift in looks:
+            found = probability_of_improvement(of(ours), of(theirs), resamples=config.metrics.resamples)
+            panel.plot([found.low, found.high], [place + shift] * 2, color=colour, linewidth=2)
+            panel.plot(
+                [found.value], [place + shift], "o", color=colour, markersize=5, label=name if place == 0 else None
+            )
     panel.axvline(0.5, color="#8a93a0", linewidth=1, linestyle=":")
-    panel.set_yticks(range(len(rows)), rows[::-1], fontsize=9)
+    panel.set_yticks(
+        range(len(compared)), [f"{ours} over {theirs.split()[1]}" for ours, theirs in compared], fontsize=9
+    )
     panel.set_xlim(-0.02, 1.02)
     panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    _plain(panel, "probability that genetic gates are better", "")
+    _plain(panel, "probability that a training with genetic gates is better", "")
     return rendered(figure, "png")
 
 

@@ -79,8 +79,7 @@ class Gated(ActorCriticPolicy):
     @torch.no_grad()
     def act(self, obs: Any, *, deterministic: bool) -> NDArray[Any]:
         """Actions for the environment by the genes that are acting, for observations as tensors, (B, ...)."""
-        features = super().extract_features(obs, self.pi_features_extractor)  # type: ignore[arg-type]
-        distribution = self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(features))
+        distribution = self._get_action_dist_from_latent(self._latent(obs))
         return self._finished(distribution.get_actions(deterministic=deterministic).cpu().numpy(), True)
 
     def get_distribution(self, obs: Any) -> Distribution:
@@ -154,10 +153,14 @@ class Gated(ActorCriticPolicy):
         finally:
             self._genes = before
 
+    def _latent(self, obs: Any) -> Tensor:
+        """The actor's last hidden layer before the gate, (B, H)."""
+        features = super().extract_features(obs, self.pi_features_extractor)
+        return self.mlp_extractor.forward_actor(cast(Tensor, features))
+
     def _everyone(self, obs: Any) -> Distribution:
         """The distributions of all members, as one of N * B rows, member by member; the hidden layers are computed once."""
-        features = super().extract_features(obs, self.pi_features_extractor)  # type: ignore[arg-type]
-        latent = self.mlp_extractor.forward_actor(features)
+        latent = self._latent(obs)
         everyone = latent * self.gate.chromosomes[:, None].to(latent.dtype)
         return super()._get_action_dist_from_latent(everyone.flatten(0, 1))
 

@@ -116,7 +116,7 @@ class WeightEvolution:
         space = self._environments.action_space
         if isinstance(space, spaces.Box):  # the outputs are the mean
             return np.clip(outputs.numpy(), space.low, space.high)
-        return policy.action_dist.proba_distribution(outputs).mode().numpy()  # type: ignore[call-arg]
+        return policy.action_dist.proba_distribution(outputs).mode().numpy()
 
     def _breed(self, fitness: Tensor) -> None:
         """The next generation: the best member first, and children of the best ones."""

@@ -42,6 +42,7 @@ class Roster:
         self.elite_returns: list[float] = []
         self.environments = environments
         self.renew(chromosomes, elite)
+        self.genes: NDArray[np.uint8] = np.zeros((environments, chromosomes.shape[1]), np.uint8)
         self.release()
 
     @property
@@ -79,7 +80,6 @@ class Roster:
         self._in_phase[:] = False
         self.member[:] = ELITE
         self.elite_returns = [] if not populating else self.elite_returns
-        # the arrays are replaced, not changed: the buffer keeps those of every step
         self.learned = self._who_learns()
 
     def advance(self, steps: int) -> None:
@@ -132,9 +132,7 @@ class Roster:
 
     def _assign(self, places: Iterable[int]) -> None:
         """Give free environments to members that have episodes left, those with the fewest first, or else to the elite."""
-        genes = self.genes.copy() if hasattr(self, "genes") else np.empty((self.environments, 0), np.uint8)
-        if genes.shape[1] != self._chromosomes.shape[1]:
-            genes = np.empty((self.environments, self._chromosomes.shape[1]), np.uint8)
+        genes = self.genes.copy()  # the buffer keeps the array of every step, so that none is ever changed
         for place in places:
             least = int(self._begun.argmin())
             chosen = least if self.populating and self._begun[least] < self.each else ELITE
@@ -147,7 +145,7 @@ class Roster:
 
     def _who_learns(self) -> NDArray[np.bool_]:
         """Whether the weights learn from each environment's samples."""
-        if self.settings.learn_from == "all" or not hasattr(self, "genes"):
+        if self.settings.learn_from == "all":
             return np.ones(self.environments, dtype=np.bool_)
         if self.settings.learn_from == "elite":
             same: NDArray[np.bool_] = (self.genes == self._chromosomes[self._elite]).all(1)

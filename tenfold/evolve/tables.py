@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.replicates import estimate, probability_of_improvement
+from ..core.replicates import difference, estimate, probability_of_improvement
 from .config import Config
 from .trainings import State, Training, trainings_of
 
@@ -41,6 +41,11 @@ class Results:
             policies[row] = [state["policy"] for state in own]
         return cls(steps, returns, histories, policies)
 
+    def finals(self, row: str) -> NDArray[np.float64]:
+        """Each replica's return at the last evaluation, (R,)."""
+        finals: NDArray[np.float64] = self.returns[row][:, -1]
+        return finals
+
     def areas(self, row: str) -> NDArray[np.float64]:
         """Mean height of each replica's learning curve, (R,): the area under it divided by its length."""
         areas: NDArray[np.float64] = self.returns[row].mean(1)
@@ -58,19 +63,27 @@ def area_columns(config: Config, areas: NDArray[np.float64]) -> dict[str, float]
 
 
 def comparisons(config: Config, results: Results) -> dict[str, float]:
-    """How likely a training of the method is to end better, and to have the larger area, than one of each rival."""
+    """Rows "ENV genetic - RIVAL": differences of the interquartile means with 95 % intervals, and how likely one training of the
+    method is to end better, and to have the larger area, than one of the rival."""
     metrics: dict[str, float] = {}
-    for env in config.envs:
-        for rival in config.methods:
-            if rival == "genetic" or "genetic" not in config.methods:
-                continue
-            ours, theirs = f"{env} genetic", f"{env} {rival}"
-            for column, of in (("final", lambda row: results.returns[row][:, -1]), ("area", results.areas)):
-                found = probability_of_improvement(of(ours), of(theirs), resamples=config.metrics.resamples)
-                row = f"{env} genetic over {rival}"
-                names = (f"{column} better", f"{column} better low", f"{column} better high")
-                metrics |= {f"{row}/{name}": value for name, value in zip(names, found, strict=True)}
+    for ours, theirs in pairs(config):
+        row = f"{ours} - {theirs.split()[1]}"
+        for column, of in (("final", results.finals), ("area", results.areas)):
+            found = difference(of(ours), of(theirs), resamples=config.metrics.resamples)
+            names = (
+                ("final return", "final low", "final high") if column == "final" else ("area", "area low", "area high")
+            )
+            metrics |= {f"{row}/{name}": value for name, value in zip(names, found, strict=True)}
+            metrics[f"{row}/{column} better"] = probability_of_improvement(of(ours), of(theirs)).value
     return metrics
+
+
+def pairs(config: Config) -> list[tuple[str, str]]:
+    """The rows that are compared: the method's, and each of its rivals' in the same environment."""
+    if "genetic" not in config.methods:
+        return []
+    rivals = [method for method in config.methods if method != "genetic"]
+    return [(f"{env} genetic", f"{env} {rival}") for env in config.envs for rival in rivals]
 
 
 def population_columns(histories: list[list[dict[str, float]]]) -> dict[str, float]:

@@ -52,9 +52,8 @@ def train(config: Config, run: Run) -> dict[str, float]:
     learned = {training.file: _kept(state) for training, state in states.items() if state}
     run.save({"trainings": learned}, name="best")
     results = Results.of(config, {training: state for training, state in states.items() if state})
-    metrics = final_metrics(config, results)
-    draw_pictures(run, config, results, metrics)
-    return metrics
+    draw_pictures(run, config, results)
+    return final_metrics(config, results)
 
 
 def _take(

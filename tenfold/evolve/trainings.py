@@ -142,7 +142,9 @@ class Voting:
 
 def load_model(config: Config, training: Training, state: State, environments: Any) -> OnPolicyAlgorithm:
     """The algorithm of a training with the weights and genes of a state; it can act, but not go on learning."""
-    model = build(config, training, environments, seed=0, share=1.0)
+    # the shortest rollout that there is: nothing will be collected
+    short = replace(config.learner, n_steps=2, batch_size=2 * environments.num_envs)
+    model = build(replace(config, learner=short), training, environments, seed=0, share=1.0)
     model.policy.load_state_dict(state["policy"])
     return model
 
@@ -216,7 +218,6 @@ def _learned(
             model.resume(state["roster"], state["history"])
     if target > model.num_timesteps:
         model.learn(target - model.num_timesteps, Beginning(seed), reset_num_timesteps=False)
-    genetic = isinstance(model, GeneticGated)
     return {
         "steps": model.num_timesteps,
         "updates": model._n_updates,
@@ -224,7 +225,7 @@ def _learned(
         "optimizer": _on_cpu(model.policy.optimizer.state_dict()),
         "normalizer": normalizer_state(environments),
         "roster": model.roster.state() if isinstance(model, GeneticGated) and model.roster else None,
-        "history": model.history if genetic else [],
+        "history": model.history if isinstance(model, GeneticGated) else [],
     }
 
 
