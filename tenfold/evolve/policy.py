@@ -98,9 +98,6 @@ class Gated(ActorCriticPolicy):
         Returns:
             action, as `predict` gives it; and spread of its shape: for numbers the standard deviation over members, in
             units of the action; for choices the share of members that would choose otherwise, in [0, 1).
-
-        Raises:
-            UsageError: the policy explores by gSDE with squashed actions, whose mean is not a mean of actions.
         """
         self.set_training_mode(False)
         tensor, several = self.obs_to_tensor(observation)
@@ -108,12 +105,13 @@ class Gated(ActorCriticPolicy):
         own = distribution.get_actions(deterministic=True)
         own = own.view(size, -1, *own.shape[1:]).double()  # (N, B, ...)
         if isinstance(distribution, CategoricalDistribution | MultiCategoricalDistribution | BernoulliDistribution):
-            chosen = own.mode(0).values if deterministic else _drawn(own)
+            chosen = own.mode(0).values
             spread = (own != chosen).double().mean(0)
         else:
-            chosen = own.mean(0) if deterministic else _drawn(distribution.sample().view(own.shape))
-            spread = own.std(0, correction=0)
-        actions, spreads = (each.cpu().numpy() for each in (chosen, spread))
+            chosen, spread = own.mean(0), own.std(0, correction=0)
+        if not deterministic:
+            chosen = _drawn(distribution.sample().view(own.shape))
+        actions, spreads = chosen.cpu().numpy(), spread.cpu().numpy()
         return self._finished(actions, several), spreads if several else spreads[0]
 
     def extract(self, member: int | None = None) -> dict[str, Tensor]:
