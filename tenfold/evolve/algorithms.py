@@ -75,7 +75,8 @@ class GeneticGated(OnPolicyAlgorithm):
             raise UsageError(f"population is {population}, but must be at least 1")
         self.genetics = genetics or GeneticSettings()
         self.history: list[dict[str, float]] = []
-        self.roster: Roster | None = None
+        self.roster: Roster | None = None  # where there are no generations, nobody needs to be told who acts
+        self._acting: tuple[NDArray[np.uint8], torch.Tensor] | None = None
         super().__init__(policy, env, *args, **kwargs | {"_init_setup_model": False})
         self.policy_class = gated_policy(cast(type[ActorCriticPolicy], self.policy_class))
         gate_seed = secrets.randbits(62) if self.seed is None else self.seed
@@ -160,13 +161,16 @@ class GeneticGated(OnPolicyAlgorithm):
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
         """Called once a step, before the step is stored: with the genes that acted, and then with those that act next."""
         super()._update_info_buffer(infos, dones)
-        if self.roster is None or not self.evolving:
+        roster = self.roster
+        if roster is None:
             return
-        self.rollout_buffer.note(self.roster.genes, self.roster.learned)
-        # `episode` is there where a Monitor saw the end: a life lost under it ends nothing
+        self.rollout_buffer.note(roster.genes, roster.learned)
+        if dones is not None and not dones.any():
+            return
+        # `episode` is there where a Monitor saw the end: a life lost above it ends nothing
         ended = [(place, info["episode"]["r"]) for place, info in enumerate(infos) if "episode" in info]
         if ended:
-            self.roster.end(ended)
+            roster.end(ended)
             self.policy.act_as(self._acting_genes())
 
     def train(self) -> None:
@@ -174,13 +178,11 @@ class GeneticGated(OnPolicyAlgorithm):
         with self.policy.acting(self._acting_genes()):
             if self.rollout_buffer.has_lessons:
                 super().train()
-        if self.evolving:
-            self._turn()
+        if self.roster is not None:
+            self._turn(self.roster)
 
-    def _turn(self) -> None:
+    def _turn(self, roster: Roster) -> None:
         """Count the rollout's steps, and change the phase where that is due."""
-        assert self.roster is not None
-        roster = self.roster
         roster.advance(self.n_steps * self.n_envs)
         if not roster.phase_is_over():
             return
@@ -223,16 +225,20 @@ class GeneticGated(OnPolicyAlgorithm):
 
     def _acting_genes(self) -> torch.Tensor:
         """What the policy is to gate the environments' rows by."""
-        genes = (
-            self.roster.genes
-            if self.roster is not None and self.evolving
-            else self._chromosomes()[int(self.gate.elite)][None]
-        )
+        if self.roster is None:
+            return self._as_rows(self.gate.elite_genes.cpu().numpy()[None])
+        if self._acting is None or self._acting[0] is not self.roster.genes:
+            self._acting = (self.roster.genes, self._as_rows(self.roster.genes))
+        return self._acting[1]
+
+    def _as_rows(self, genes: NDArray[np.uint8]) -> torch.Tensor:
         if genes.all():
             return ALL_OPEN
-        if (genes == genes[0]).all():
-            genes = genes[:1]
-        return torch.from_numpy(genes).to(self.device, torch.float32)
+        same = len(genes) == 1 or (genes == genes[0]).all()
+        return torch.from_numpy(genes[:1] if same else genes).to(self.device, torch.float32)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_acting"]
 
 
 class G2PPO(GeneticGated, PPO):

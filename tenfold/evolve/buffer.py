@@ -5,7 +5,7 @@ PPO's ratio of new to old probability is 1 in the first pass only because of tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,7 +55,7 @@ class Remembering(RolloutBuffer):
     @property
     def has_lessons(self) -> bool:
         """Whether there is a sample that the weights learn from."""
-        return not self._steps or any(learned.any() for learned in {id(each): each for _, each in self._steps}.values())
+        return not self._steps or any(each.any() for each in _distinct([learned for _, learned in self._steps]))
 
     def get(self, batch_size: int | None = None) -> Iterator[Any]:  # type: ignore[override]
         """Batches in random order, as the parent's; the policy has the genes of a batch while it is in use.
@@ -76,8 +76,8 @@ class Remembering(RolloutBuffer):
 
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> Any:
         if self._policy is not None and self._table is not None:
-            own = self._table is ALL_OPEN or len(self._table) == 1
-            self._policy.act_as(self._table if own else self._table[torch.from_numpy(batch_inds)])
+            for_all = len(self._table) == 1
+            self._policy.act_as(self._table if for_all else self._table[torch.from_numpy(batch_inds)])
         return super()._get_samples(batch_inds, env)
 
     def _prepare(self) -> None:
@@ -86,17 +86,22 @@ class Remembering(RolloutBuffer):
             return  # nobody said: the policy is left to act as it does
         if len(self._steps) != self.buffer_size:
             raise UsageError(f"genes of {len(self._steps)} steps are known, but the rollout has {self.buffer_size}")
-        distinct = {id(genes): genes for genes, _ in self._steps}.values()
-        first = next(iter(distinct))[0]
-        if all((genes == first).all() for genes in distinct):
+        genes, learned = zip(*self._steps, strict=True)
+        first = genes[0][0]
+        if all((each == first).all() for each in _distinct(genes)):
             self._table = ALL_OPEN if first.all() else self._floats(first[None])
         else:
-            self._table = self._floats(self.swap_and_flatten(np.stack([genes for genes, _ in self._steps])))
-        learned = np.stack([each for _, each in self._steps])
-        self._learned = None if learned.all() else self.swap_and_flatten(learned[..., None]).squeeze(1)
+            self._table = self._floats(self.swap_and_flatten(np.stack(genes)))
+        if not all(each.all() for each in _distinct(learned)):
+            self._learned = self.swap_and_flatten(np.stack(learned)[..., None]).squeeze(1)
 
     def _floats(self, genes: Genes) -> Tensor:
         return torch.from_numpy(genes).to(self.device, torch.float32)
+
+
+def _distinct(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Each array once, as an object: most steps have the one of the step before."""
+    return list({id(each): each for each in arrays}.values())
 
 
 class GatedRolloutBuffer(Remembering, RolloutBuffer):

@@ -56,7 +56,8 @@ class Gated(ActorCriticPolicy):
         self.gate = GeneticGate(
             self.mlp_extractor.latent_dim_pi, population=population, genetics=genetics, seed=gate_seed
         )
-        self._genes: Tensor | None = None
+        # in a list, because setting an attribute of a module costs more than gating by it
+        self._acting: list[Tensor | None] = [None]
 
     @contextmanager
     def acting(self, genes: Tensor | None) -> Iterator[None]:
@@ -74,7 +75,7 @@ class Gated(ActorCriticPolicy):
             genes: floats of 0 and 1, (B, H) for each row or (1, H) for all; `ALL_OPEN` leaves the layer as it is; None is
                 the elite.
         """
-        self._genes = genes
+        self._acting[0] = genes
 
     @torch.no_grad()
     def act(self, obs: Any, *, deterministic: bool) -> NDArray[Any]:
@@ -131,7 +132,7 @@ class Gated(ActorCriticPolicy):
         return super()._get_action_dist_from_latent(self._gated(latent_pi))
 
     def _gated(self, latent: Tensor) -> Tensor:
-        genes = self._genes
+        genes = self._acting[0]
         if genes is None:
             return self.gate(latent)
         if genes is ALL_OPEN:
@@ -144,12 +145,10 @@ class Gated(ActorCriticPolicy):
 
     @contextmanager
     def _as_elite(self) -> Iterator[None]:
-        before = self._genes
-        self._genes = None
-        try:
+        before = self._acting[0]
+        with self.acting(None):
             yield
-        finally:
-            self._genes = before
+        self._acting[0] = before
 
     def _latent(self, obs: Any) -> Tensor:
         """The actor's last hidden layer before the gate, (B, H)."""

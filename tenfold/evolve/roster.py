@@ -41,6 +41,7 @@ class Roster:
         self.returns: list[list[float]] = []
         self.elite_returns: list[float] = []
         self.environments = environments
+        self._everyone = np.ones(environments, dtype=np.bool_)
         self.renew(chromosomes, elite)
         self.genes: NDArray[np.uint8] = np.zeros((environments, chromosomes.shape[1]), np.uint8)
         self.release()
@@ -146,7 +147,7 @@ class Roster:
     def _who_learns(self) -> NDArray[np.bool_]:
         """Whether the weights learn from each environment's samples."""
         if self.settings.learn_from == "all":
-            return np.ones(self.environments, dtype=np.bool_)
+            return self._everyone
         if self.settings.learn_from == "elite":
             same: NDArray[np.bool_] = (self.genes == self._chromosomes[self._elite]).all(1)
             return same
