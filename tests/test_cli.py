@@ -76,6 +76,7 @@ def test_list_has_a_line_for_each_method() -> None:
         "resize",
         "segment",
         "generate",
+        "evolve",
         "remember",
     ]
     assert "arXiv:1901.04687" in ended.stdout

@@ -104,6 +104,22 @@ loader = [(torch.rand(32, 1, 16, 16) * 2 - 1, torch.zeros(32)) for _ in range(4)
 latents = torch.randn(300, 16)
 """,
     ),
+    "evolve": Promise(
+        learned=(
+            # a policy that draws its actions at random lasts 22 steps
+            ("CartPole-v1 genetic/final return", operator.gt, 60),
+            ("CartPole-v1 plain/final return", operator.gt, 60),
+            ("CartPole-v1 random/final return", operator.gt, 60),
+            ("CartPole-v1 genetic/generations", operator.ge, 1),
+        ),
+        eval_options={},
+        same={},
+        demo_inputs=lambda folder: {},
+        prelude="""
+import numpy as np
+obs = np.zeros(3, np.float32)
+""",
+    ),
     "remember": Promise(
         learned=(
             # five classes in each of two tasks: chance is 0.2

@@ -1,7 +1,7 @@
 """Genetic-gated A2C and PPO as stable-baselines3 algorithms: the same arguments, callbacks, vectorised environments, files.
 
 Nothing of stable-baselines3 is replaced: its own loops collect and learn, and this class says who acts, remembers it with
-every sample, and breeds a generation between two rollouts when its turn has come.
+every sample, and breeds a generation where the last episode that it waits for ends.
 """
 
 from __future__ import annotations
@@ -165,30 +165,25 @@ class GeneticGated(OnPolicyAlgorithm):
         if roster is None:
             return
         self.rollout_buffer.note(roster.genes, roster.learned)
+        roster.advance()
         if dones is not None and not dones.any():
             return
         # `episode` is there where a Monitor saw the end: a life lost above it ends nothing
         ended = [(place, info["episode"]["r"]) for place, info in enumerate(infos) if "episode" in info]
         if ended:
-            roster.end(ended)
+            roster.note(ended)
+            if roster.phase_is_over():
+                if roster.populating:
+                    self._breed(roster)
+                roster.enter(populating=not roster.populating)
+            roster.assign([place for place, _ in ended])
             self.policy.act_as(self._acting_genes())
 
     def train(self) -> None:
-        """Learn from the rollout, each sample by its own genes; then breed a generation, if its turn has come."""
+        """Learn from the rollout, each sample by its own genes."""
         with self.policy.acting(self._acting_genes()):
             if self.rollout_buffer.has_lessons:
                 super().train()
-        if self.roster is not None:
-            self._turn(self.roster)
-
-    def _turn(self, roster: Roster) -> None:
-        """Count the rollout's steps, and change the phase where that is due."""
-        roster.advance(self.n_steps * self.n_envs)
-        if not roster.phase_is_over():
-            return
-        if roster.populating:
-            self._breed(roster)
-        roster.enter(populating=not roster.populating)
 
     def _breed(self, roster: Roster) -> None:
         """One generation, and a line of `history` about it."""

@@ -17,8 +17,10 @@ class GeneticSettings:
 
     elite_share: float = 0.5
     """share of all steps in which the elite alone acts, in [0, 1]; with 1 there are no generations"""
+    phase_steps: int = 2048
+    """environment steps that a phase lasts at least, at least 0; where episodes are short, members play more of them for it"""
     episodes: int = 1
-    """whole episodes whose mean return is a member's fitness, at least 1; more where there are more environments than members"""
+    """whole episodes whose mean return is a member's fitness, at least 1; more where the phase or the environments have room"""
     learn_from: Literal["all", "elite", "none"] = "all"
     """whose samples of the population phase the weights learn from: everyone's, those acted by the elite's genes, or nobody's"""
     selection: Literal["tournament", "roulette", "truncation", "random"] = "tournament"
@@ -40,6 +42,7 @@ class GeneticSettings:
 
     def __post_init__(self) -> None:
         require(0 <= self.elite_share <= 1, "elite_share", self.elite_share, "between 0 and 1")
+        require(self.phase_steps >= 0, "phase_steps", self.phase_steps, "at least 0")
         require(self.episodes >= 1, "episodes", self.episodes, "at least 1")
         require(self.tournament_size >= 1, "tournament_size", self.tournament_size, "at least 1")
         for name in ("crossover_rate", "mutation_rate"):

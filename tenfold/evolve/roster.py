@@ -1,8 +1,11 @@
 """Who acts in which environment, and what each member's episodes were worth: the two phases of a generation.
 
-In the elite phase every environment is the elite's. In the population phase each member plays its episodes; an environment
-that has no member left to try is the elite's again. A chromosome changes hands only where an episode really ends, so that an
-episode is one member's from its first step to its last; one that began before its phase is played to its end, uncounted.
+In the elite phase every environment is the elite's. In the population phase each member plays its episodes, all of them equally
+many; an environment that has no member left to try is the elite's again. A chromosome changes hands only where an episode really ends, so
+that an episode is one member's from its first step to its last; one that began before its phase is played to its end, uncounted.
+
+A phase lasts a number of steps at least, so that something is learned between two selections; where episodes are short, members play
+more of them for that, and their fitness is the surer.
 
 Shapes: N members, E environments, G genes.
 """
@@ -38,6 +41,7 @@ class Roster:
         self.populating = False
         self.steps = 0
         self.elite_steps = 0
+        self.phase_steps = 0
         self.returns: list[list[float]] = []
         self.elite_returns: list[float] = []
         self.environments = environments
@@ -45,16 +49,6 @@ class Roster:
         self.renew(chromosomes, elite)
         self.genes: NDArray[np.uint8] = np.zeros((environments, chromosomes.shape[1]), np.uint8)
         self.release()
-
-    @property
-    def each(self) -> int:
-        """Episodes that every member plays in a population phase: enough that no environment is left without a member."""
-        return max(self.settings.episodes, -(-self.environments // len(self._chromosomes)))
-
-    @property
-    def complete(self) -> bool:
-        """Whether every member of the population phase has played all its episodes."""
-        return self.populating and all(len(returns) >= self.each for returns in self.returns)
 
     @property
     def fitness(self) -> NDArray[np.float64]:
@@ -66,52 +60,70 @@ class Roster:
         self._chromosomes, self._elite = chromosomes, elite
         self.returns = [[] for _ in chromosomes]
         self._begun = np.zeros(len(chromosomes), dtype=np.int64)
+        # enough that no environment is left without a member
+        self.quota = max(self.settings.episodes, -(-self.environments // len(chromosomes)))
 
     def release(self) -> None:
         """All environments were reset: whatever was being played counts for nothing, and everyone is assigned anew."""
-        if self.populating:
-            self._begun = np.array([len(returns) for returns in self.returns])
+        self._begun = np.array([len(returns) for returns in self.returns])
         self.member = np.full(self.environments, ELITE)
         self._in_phase = np.zeros(self.environments, dtype=np.bool_)
-        self._assign(range(self.environments))
+        self.assign(range(self.environments))
 
     def enter(self, *, populating: bool) -> None:
         """Begin a phase; episodes under way are played to their end, and count for nothing."""
-        self.populating = populating
+        self.populating, self.phase_steps = populating, 0
         self._in_phase[:] = False
         self.member[:] = ELITE
-        self.elite_returns = [] if not populating else self.elite_returns
-        self.learned = self._who_learns()
+        if not populating:
+            self.elite_returns = []
 
-    def advance(self, steps: int) -> None:
-        """Count environment steps."""
-        self.steps += steps
-        self.elite_steps += 0 if self.populating else steps
+    def advance(self) -> None:
+        """Count one step of all environments."""
+        self.steps += self.environments
+        self.phase_steps += self.environments
+        if not self.populating:
+            self.elite_steps += self.environments
 
-    def phase_is_over(self) -> bool:
-        """Whether the other phase's turn has come: the elite's has its share of all steps, or every member has played."""
-        if self.populating:
-            return self.complete
-        return self.elite_steps >= self.settings.elite_share * self.steps
-
-    def end(self, ended: Iterable[tuple[int, float]]) -> None:
-        """Episodes really ended: note what they were worth, and hand their environments on.
+    def note(self, ended: Iterable[tuple[int, float]]) -> None:
+        """Episodes really ended: note what they were worth, each for who played it.
 
         Args:
             ended: (environment, return of its episode).
         """
-        places = []
         for place, worth in ended:
-            places.append(place)
-            if not self._in_phase[place]:
-                continue
-            if self.member[place] == ELITE:
-                if not self.populating:
-                    self.elite_returns.append(float(worth))
-            else:
+            if self._in_phase[place] and self.member[place] != ELITE:
                 self.returns[self.member[place]].append(float(worth))
-        if places:
-            self._assign(places)
+            elif self._in_phase[place] and not self.populating:
+                self.elite_returns.append(float(worth))
+
+    def phase_is_over(self) -> bool:
+        """Whether the other phase's turn has come: the elite has its share of all steps, or every member has played its quota."""
+        if self.populating:
+            return all(len(returns) >= self.quota for returns in self.returns)
+        return (
+            self.phase_steps >= self.settings.phase_steps and self.elite_steps >= self.settings.elite_share * self.steps
+        )
+
+    def assign(self, places: Iterable[int]) -> None:
+        """Give free environments to members that have episodes left, those with the fewest first, or else to the elite."""
+        genes = self.genes.copy()  # the buffer keeps the array of every step, so that none is ever changed
+        for place in places:
+            chosen = self._next_member() if self.populating else ELITE
+            self.member[place], self._in_phase[place] = chosen, True
+            genes[place] = self._chromosomes[self._elite if chosen == ELITE else chosen]
+        self.genes = genes
+        self.learned = self._who_learns()
+
+    def _next_member(self) -> int:
+        """Whose episode is next. One more for everybody, once all have begun theirs before the phase is long enough."""
+        if self._begun.min() >= self.quota and self.phase_steps < self.settings.phase_steps:
+            self.quota += 1
+        least = int(self._begun.argmin())
+        if self._begun[least] >= self.quota:
+            return ELITE
+        self._begun[least] += 1
+        return least
 
     def state(self) -> dict[str, Any]:
         """What an evaluation under way has found so far, as plain numbers; not who acts where, which a reset decides anew."""
@@ -119,30 +131,19 @@ class Roster:
             "populating": self.populating,
             "steps": self.steps,
             "elite_steps": self.elite_steps,
+            "phase_steps": self.phase_steps,
+            "quota": self.quota,
             "returns": [list(returns) for returns in self.returns],
             "elite_returns": list(self.elite_returns),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`; all environments begin new episodes."""
-        self.populating, self.steps = state["populating"], state["steps"]
-        self.elite_steps = state["elite_steps"]
+        for name in ("populating", "steps", "elite_steps", "phase_steps", "quota"):
+            setattr(self, name, state[name])
         self.returns = [list(returns) for returns in state["returns"]]
         self.elite_returns = list(state["elite_returns"])
         self.release()
-
-    def _assign(self, places: Iterable[int]) -> None:
-        """Give free environments to members that have episodes left, those with the fewest first, or else to the elite."""
-        genes = self.genes.copy()  # the buffer keeps the array of every step, so that none is ever changed
-        for place in places:
-            least = int(self._begun.argmin())
-            chosen = least if self.populating and self._begun[least] < self.each else ELITE
-            if chosen != ELITE:
-                self._begun[chosen] += 1
-            self.member[place], self._in_phase[place] = chosen, True
-            genes[place] = self._chromosomes[self._elite if chosen == ELITE else chosen]
-        self.genes = genes
-        self.learned = self._who_learns()
 
     def _who_learns(self) -> NDArray[np.bool_]:
         """Whether the weights learn from each environment's samples."""

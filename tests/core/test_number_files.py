@@ -82,7 +82,9 @@ def test_arrays_of_other_things_are_refused(array: Any, sentence: str, tmp_path:
 
 def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[[1, 2]]")
-    with pytest.raises(UsageError, match=r"a\.json ends in '\.json', but must be one of \.csv, \.npy, \.npz, \.safetensors"):
+    with pytest.raises(
+        UsageError, match=r"a\.json ends in '\.json', but must be one of \.csv, \.npy, \.npz, \.safetensors"
+    ):
         read_rows(tmp_path / "a.json", array="observations")
 
 

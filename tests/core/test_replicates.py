@@ -63,7 +63,9 @@ def test_intervals_cover_the_true_value_about_as_often_as_they_say() -> None:
         difference(drawn(24, seed=seed, mean=1), drawn(24, seed=10_000 + seed), resamples=400) for seed in range(400)
     ]
     assert 0.88 <= np.mean([each.low <= 1 <= each.high for each in both]) <= 0.98
-    assert np.mean([each.low for each in found]) == pytest.approx(2 * truth - np.mean([each.high for each in found]), abs=0.05)
+    assert np.mean([each.low for each in found]) == pytest.approx(
+        2 * truth - np.mean([each.high for each in found]), abs=0.05
+    )
 
 
 def test_intervals_are_percentiles_of_resampled_interquartile_means() -> None:

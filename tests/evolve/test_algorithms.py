@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,8 @@ import torch
 
 pytest.importorskip("stable_baselines3")
 
-import gymnasium as gym
 from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
+from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
@@ -26,11 +26,12 @@ from tenfold.evolve.algorithms import GeneticGated
 from .worlds import Recorder, World, monitored, worlds
 
 MIXED = GeneticSettings(elite_share=0.4, start_open=0.6, mutation_rate=0.1)
-SHORT = {"n_steps": 16, "batch_size": 32, "n_epochs": 2}
+SHORT = {"n_steps": 16, "batch_size": 48, "n_epochs": 1}
 
 
 def little(env: Any, *, seed: int | None = 0, genetics: GeneticSettings = MIXED, **given: Any) -> G2PPO:
-    return G2PPO("MlpPolicy", env, seed=seed, genetics=genetics, device="cpu", **(SHORT | {"population": 4} | given))
+    given = SHORT | {"population": 4, "batch_size": 16 * env.num_envs} | given
+    return G2PPO("MlpPolicy", env, seed=seed, genetics=genetics, device="cpu", **given)
 
 
 def state_of(model: OnPolicyAlgorithm) -> dict[str, Any]:
@@ -65,13 +66,13 @@ PLAIN = {
 def test_without_generations_it_is_the_plain_algorithm(algorithm: str, env: str, settings: str) -> None:
     plain, genetic = {"ppo": (PPO, G2PPO), "a2c": (A2C, G2A2C)}[algorithm]
     given: dict[str, Any] = {"seed": 3, "device": "cpu", "use_sde": env.endswith("sde")}
-    given |= {"n_steps": 32, "batch_size": 48, "n_epochs": 2} if algorithm == "ppo" else {}
+    given |= {"n_steps": 16, "batch_size": 24, "n_epochs": 2} if algorithm == "ppo" else {}
 
     def trained(kind: Any, **more: Any) -> tuple[OnPolicyAlgorithm, np.ndarray]:
         several: Any = monitored(env.split()[0], 3)
         if env.endswith("normalized"):
             several = VecNormalize(several)
-        model = kind("MlpPolicy", several, **given, **more).learn(288)
+        model = kind("MlpPolicy", several, **given, **more).learn(96)
         return model, torch.randn(3).numpy()
 
     (expected, drawn), (found, drawn_too) = trained(plain), trained(genetic, **PLAIN[settings])
@@ -89,14 +90,19 @@ def test_without_generations_no_monitor_is_needed() -> None:
 
 
 def recorded(
-    environments: int, *, total: int = 2000, lives: bool = False, kind: type[GeneticGated] = G2PPO, **changes: Any
+    environments: int,
+    *,
+    total: int = 1500,
+    lives: bool = False,
+    kind: type[GeneticGated] = G2PPO,
+    n_steps: int = 16,
+    **changes: Any,
 ) -> tuple[GeneticGated, Recorder]:
     genetics = GeneticSettings(**({"elite_share": 0.4, "start_open": 0.6, "mutation_rate": 0.1} | changes))
-    size = {"n_steps": 16} | ({"batch_size": 256, "n_epochs": 1} if kind is G2PPO else {})
-    given: dict[str, Any] = {"population": 4, "genetics": genetics, "seed": 1, "device": "cpu"}
-    model = kind("MlpPolicy", worlds(environments, lives=lives), **given, **size)
-    watch = Recorder()
-    model.learn(total, callback=watch)
+    given: dict[str, Any] = {"population": 4, "genetics": genetics, "seed": 1, "device": "cpu", "n_steps": n_steps}
+    given |= {"batch_size": n_steps * environments, "n_epochs": 1} if kind is G2PPO else {}
+    model, watch = kind("MlpPolicy", worlds(environments, lives=lives), **given), Recorder()
+    model.learn(total, callback=watch, log_interval=None)
     return model, watch
 
 
@@ -112,21 +118,17 @@ def test_genes_change_hands_only_where_a_monitor_sees_an_end(lives: bool, kind: 
     assert any(between) == lives
 
 
-@pytest.mark.parametrize(("environments", "each"), [(3, 1), (3, 3), (6, 1), (9, 1)])
-@pytest.mark.parametrize("lives", [False, True])
+@pytest.mark.parametrize(("environments", "each", "lives"), [(3, 1, False), (3, 3, True), (6, 1, True), (9, 1, False)])
 def test_fitness_is_the_mean_return_of_whole_episodes(environments: int, each: int, lives: bool) -> None:
-    model, watch = recorded(environments, total=3000, episodes=each, lives=lives)
+    model, watch = recorded(environments, episodes=each, lives=lives)
     each = max(each, -(-environments // 4))
-    assert len(watch.fitness) > 3
+    assert len(watch.fitness) > 2
     counted = 0
     for generation, fitness in watch.fitness.items():
         genes, elite = watch.chromosomes[generation], watch.elites[generation]
-        own = [e for e in watch.episodes() if e.steps[0].generation == generation and e.steps[0].populating]
-        if generation == 0:
-            assert len({tuple(row) for row in genes}) == 4
+        own = [e for e in watch.episodes() if e.born.generation == generation and e.born.populating]
         for member in range(4):
-            alike = [other for other in range(4) if (genes[other] == genes[member]).all()]
-            if len(alike) > 1:
+            if sum((other == genes[member]).all() for other in genes) > 1:
                 continue
             played = [e for e in own if (e.genes == genes[member]).all()]
             # environments left over are the elite's, and come last
@@ -142,18 +144,17 @@ def test_the_elite_acts_in_the_elite_phase_and_where_no_member_is_left() -> None
     model, watch = recorded(3)
     begun_in_elite_phase, left_over = 0, 0
     for episode in watch.episodes():
-        first = episode.steps[0]
-        genes, elite = watch.chromosomes[first.generation], watch.elites[first.generation]
-        if not first.populating:
-            assert (episode.genes == genes[elite]).all()
-            begun_in_elite_phase += 1
-        left_over += first.populating and bool((episode.genes == genes[elite]).all())
+        born = episode.born
+        of_the_elite = bool((episode.genes == watch.chromosomes[born.generation][watch.elites[born.generation]]).all())
+        assert of_the_elite or born.populating
+        begun_in_elite_phase += not born.populating
+        left_over += of_the_elite and born.populating
     assert begun_in_elite_phase > 10
     assert left_over > len(model.history)
 
 
 def test_the_elite_is_never_lost() -> None:
-    _, watch = recorded(4, total=3000)
+    _, watch = recorded(4)
     for generation, fitness in watch.fitness.items():
         if generation + 1 in watch.chromosomes:
             best = watch.chromosomes[generation][fitness.argmax()]
@@ -161,10 +162,15 @@ def test_the_elite_is_never_lost() -> None:
     assert len(watch.fitness) > 4
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("share", [0.3, 0.8])
 def test_the_elite_has_its_share_of_all_steps(share: float) -> None:
-    _, watch = recorded(4, total=6000, elite_share=share)
+    _, watch = recorded(3, kind=G2A2C, elite_share=share, episodes=4, n_steps=4)
     assert np.mean([not step.populating for step in watch.steps]) == pytest.approx(share, abs=0.04)
+
+
+def test_with_a_share_of_nothing_the_elite_never_acts_alone() -> None:
+    _, watch = recorded(3, kind=G2A2C, total=400, elite_share=0.0)
+    assert all(step.populating for step in watch.steps)
 
 
 # the record
@@ -199,8 +205,8 @@ def test_history_compares_the_elites_first_and_last_episodes() -> None:
     model, watch = recorded(4)
     compared = 0
     for line in model.history:
-        own = [e for e in watch.episodes() if e.steps[0].generation == line["generation"] - 1 and e.finished]
-        own = [e for e in own if e.within_a_phase and not e.steps[0].populating]
+        own = [e for e in watch.episodes() if e.born.generation == line["generation"] - 1 and e.finished]
+        own = [e for e in own if e.within_a_phase and not e.born.populating]
         own.sort(key=lambda e: (watch.steps.index(e.steps[-1]), e.place))
         half = len(own) // 2
         if half:
@@ -223,145 +229,130 @@ def same_generation(first: GeneticGated, second: GeneticGated) -> None:
     assert first.roster.state() == second.roster.state()
 
 
-def in_the_middle(kind: type[GeneticGated] = G2PPO, **given: Any) -> GeneticGated:
-    """A model stopped in a population phase in which some episodes are counted and some are not."""
-    size = SHORT if kind is G2PPO else {"n_steps": 16}
-    given = {"population": 6, "seed": 5, "device": "cpu", "genetics": GeneticSettings(episodes=12)} | given
-    model = kind("MlpPolicy", worlds(3), **size, **given)
-    for _ in range(100):
+@pytest.fixture(scope="module", params=[G2PPO, G2A2C])
+def stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[GeneticGated, Path]:
+    """A model stopped in a population phase with some episodes counted and others under way; and where it is saved."""
+    given: dict[str, Any] = {"population": 5, "seed": 5, "device": "cpu", "genetics": GeneticSettings(episodes=8)}
+    given |= SHORT if request.param is G2PPO else {"n_steps": 16}
+    model = request.param("MlpPolicy", worlds(3), **given)
+    path = tmp_path_factory.mktemp("stopped") / "model.zip"
+    for _ in range(50):
         model.learn(48, reset_num_timesteps=False)
-        assert model.roster is not None
-        if len(model.history) > 1 and sum(map(len, model.roster.returns)) > 20:
-            return model
+        if model.history and sum(map(len, model.roster.returns)) > 10 and model.roster.populating:
+            assert (model.roster.member >= 0).any()
+            model.save(path)
+            return model, path
     raise AssertionError("there was no such moment")
 
 
-@pytest.mark.parametrize("kind", [G2PPO, G2A2C])
-def test_save_and_load_go_on_with_the_same_generation(kind: type[GeneticGated], tmp_path: Path) -> None:
-    model = in_the_middle(kind)
-    model.save(tmp_path / "model")
-    copies = [kind.load(tmp_path / "model", env=worlds(3), device="cpu") for _ in range(2)]
+def assert_goes_on_from(model: GeneticGated, counted: list[list[float]], lines: int) -> None:
+    """Learn on: what was counted stays so until the generation is complete, and then the next ones follow."""
+    assert model.roster is not None
+    assert [list(returns) for returns in model.roster.returns] == counted or model.roster.environments != model.n_envs
+    watch = Recorder()
+    model.learn(720, callback=watch, reset_num_timesteps=False)
+    assert watch.steps[0].populating
+    assert len(model.history) > lines
+    assert [line["generation"] for line in model.history] == list(range(1, len(model.history) + 1))
+    genes, episodes = watch.chromosomes[lines], watch.episodes()
+    each = max(8, -(-model.n_envs // 5))
+    for member, before in enumerate(counted):
+        own = [e for e in episodes if e.born.populating and e.born.generation == lines]
+        own = [e for e in own if (e.genes == genes[member]).all()][: each - len(before)]
+        assert watch.fitness[lines][member] == pytest.approx(np.mean([*before, *(e.total for e in own)]))
+
+
+def counted_by(model: GeneticGated) -> list[list[float]]:
+    assert model.roster is not None
+    return [list(returns) for returns in model.roster.returns]
+
+
+def test_save_and_load_go_on_with_the_same_generation(stopped: tuple[GeneticGated, Path]) -> None:
+    model, path = stopped
+    copies = [type(model).load(path, env=worlds(3), device="cpu") for _ in range(2)]
     for each in copies:
         same_generation(model, each)
         assert_same_state(model, each)
-    assert model.roster is not None
-    before = [list(returns) for returns in model.roster.returns]
-    lines = len(model.history)
+    obs = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
+    assert (copies[0].predict(obs, deterministic=True)[0] == model.predict(obs, deterministic=True)[0]).all()
     for each in copies:
         each.set_random_seed(2)
-        each.learn(48, reset_num_timesteps=False)
-        assert each.roster is not None
-        if len(each.history) == lines:
-            assert all(new[: len(old)] == old for new, old in zip(each.roster.returns, before, strict=True))
-        each.learn(960, reset_num_timesteps=False)
-        assert len(each.history) > lines
-        assert [line["generation"] for line in each.history] == list(range(1, len(each.history) + 1))
+        assert_goes_on_from(each, counted_by(model), len(model.history))
     same_generation(*copies)
-    obs = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
-    again = kind.load(tmp_path / "model", device="cpu")
-    assert (again.predict(obs, deterministic=True)[0] == model.predict(obs, deterministic=True)[0]).all()
 
 
-@pytest.mark.parametrize("environments", [1, 2, 9])
-def test_a_saved_model_goes_on_with_other_environments(environments: int, tmp_path: Path) -> None:
-    model = in_the_middle()
-    model.save(tmp_path / "model")
-    other = G2PPO.load(tmp_path / "model", env=worlds(environments), device="cpu")
-    counted = [list(returns) for returns in model.roster.returns] if model.roster else []
-    generation = len(model.history)
-    watch = Recorder()
-    other.learn(16 * environments, callback=watch, reset_num_timesteps=False)
+@pytest.mark.parametrize("environments", [1, 2, 6])
+def test_a_saved_model_goes_on_with_other_environments(environments: int, stopped: tuple[GeneticGated, Path]) -> None:
+    model, path = stopped
+    other = type(model).load(path, env=worlds(environments), device="cpu")
+    assert_goes_on_from(other, counted_by(model), len(model.history))
     assert other.roster is not None
-    assert watch.steps[0].populating
-    if len(other.history) == generation:
-        assert all(new[: len(old)] == old for new, old in zip(other.roster.returns, counted, strict=True))
-    other.learn(2000, reset_num_timesteps=False)
-    assert len(other.history) > generation + 1
+    assert other.roster.genes.shape[0] == environments
 
 
-def test_a_checkpoint_in_the_middle_of_a_rollout_is_the_elite(tmp_path: Path) -> None:
+def test_set_env_begins_new_episodes_of_the_same_generation(stopped: tuple[GeneticGated, Path]) -> None:
+    model, path = stopped
+    other = type(model).load(path, env=worlds(3), device="cpu")
+    other.learn(1, reset_num_timesteps=False)
+    assert other.roster is not None
+    assert other.roster.populating
+    other.set_env(worlds(3))
+    assert_goes_on_from(other, counted_by(other), len(model.history))
+
+
+def test_restarted_episodes_count_for_nothing_and_are_played_again(stopped: tuple[GeneticGated, Path]) -> None:
+    model, path = stopped
+    other = type(model).load(path, env=worlds(3), device="cpu")
+    other.learn(1, reset_num_timesteps=False)
+    counted = counted_by(other)
+    other.restart_episodes()
+    assert counted_by(other) == counted
+    assert_goes_on_from(other, counted, len(model.history))
+
+
+def test_resuming_by_hand_goes_on_with_the_same_generation(stopped: tuple[GeneticGated, Path]) -> None:
+    model, _ = stopped
+    assert model.roster is not None
+    steps: dict[str, Any] = SHORT if isinstance(model, G2PPO) else {"n_steps": 16}
+    other = type(model)("MlpPolicy", worlds(3), population=5, genetics=model.genetics, device="cpu", **steps)
+    other.policy.load_state_dict(model.policy.state_dict())
+    other.resume(json.loads(json.dumps(model.roster.state())), model.history)
+    same_generation(model, other)
+    other.num_timesteps = model.num_timesteps
+    assert_goes_on_from(other, counted_by(model), len(other.history))
+    assert len(model.history) < len(other.history)
+
+
+def test_a_checkpoint_in_the_middle_of_a_rollout_goes_on(tmp_path: Path) -> None:
     model = little(worlds(3))
-    model.policy.action_net.weight.data *= 300
-    model.learn(480, callback=CheckpointCallback(69, str(tmp_path), verbose=0))
-    for path in tmp_path.glob("*.zip"):
+    model.learn(480, callback=CheckpointCallback(69, str(tmp_path)))
+    for path in sorted(tmp_path.glob("*.zip")):
         loaded = G2PPO.load(path, env=worlds(3), device="cpu")
-        obs = np.random.default_rng(0).uniform(-1, 1, (20, 3)).astype(np.float32)
-        expected = loaded.predict(obs, deterministic=True)[0]
-        plain = PPO("MlpPolicy", worlds(3), device="cpu")
-        plain.policy.load_state_dict(loaded.policy.extract())
-        assert (plain.predict(obs, deterministic=True)[0] == expected).all()
-        loaded.learn(96, reset_num_timesteps=False)
-
-
-def test_set_env_begins_new_episodes_of_the_same_generation() -> None:
-    model = in_the_middle()
-    roster = model.roster
-    assert roster is not None
-    returns = [list(each) for each in roster.returns]
-    model.set_env(worlds(3))
-    watch = Recorder()
-    model.learn(48, callback=watch, reset_num_timesteps=False)
-    assert model.roster is roster
-    assert roster.steps % 48 == 0
-    begun = [e for e in watch.episodes() if e.finished]
-    assert begun[0].steps[0] is watch.steps[0]
-    if roster.populating:
-        assert all(new[: len(old)] == old for new, old in zip(roster.returns, returns, strict=True))
+        lines = len(loaded.history)
+        loaded.learn(480, reset_num_timesteps=False)
+        assert len(loaded.history) > lines
 
 
 def test_learning_twice_is_learning_once() -> None:
-    """Phases go on where they were: two calls without a reset are one call."""
-    once, twice = little(worlds(3)), little(worlds(3))
-    once.learn(960)
-    twice.learn(480)
+    once = little(worlds(3)).learn(960)
+    twice = little(worlds(3)).learn(480)
     assert twice.roster is not None
     assert twice.roster.steps == 480
     twice.learn(480, reset_num_timesteps=False)
     same_generation(once, twice)
     assert_same_state(once, twice)
     assert twice.num_timesteps == 960
+    assert len(twice.history) > 1
 
 
-def test_restarted_episodes_count_for_nothing_and_are_played_again() -> None:
-    model = in_the_middle()
-    roster = model.roster
-    assert roster is not None
-    held, returns = roster.member.copy(), [list(each) for each in roster.returns]
-    assert (held >= 0).any()
-    model.restart_episodes()
-    assert [list(each) for each in roster.returns] == returns
-    watch = Recorder()
-    model.learn(960, callback=watch, reset_num_timesteps=False)
-    assert all(np.isfinite(found).all() for found in watch.fitness.values())
-    assert len(watch.fitness) > 0
-
-
-# predictions in the middle of training
-
-
-class Asks(BaseCallback):
-    """In every step: what the model answers, and what the elite should."""
-
-    def _on_step(self) -> bool:
-        model = self.model
-        assert isinstance(model, GeneticGated)
-        obs = np.random.default_rng(self.n_calls).uniform(-1, 1, (6, 3)).astype(np.float32)
-        with torch.no_grad():
-            latent = model.policy.mlp_extractor.forward_actor(torch.from_numpy(obs))
-            expected = model.policy.action_net(latent * model.gate.elite_genes).argmax(1).numpy()
-        assert (model.predict(obs, deterministic=True)[0] == expected).all()
-        assert model.predict(obs[0], deterministic=True)[0] == expected[0]
-        assert model.predict(obs, vote="population")[0].shape == (6,)
-        return True
-
-
-def test_predict_is_the_elites_in_the_middle_of_training() -> None:
-    model = little(worlds(3), genetics=GeneticSettings(elite_share=0.2, start_all_open=False, start_open=0.5))
-    model.policy.action_net.weight.data *= 300
-    judge = EvalCallback(worlds(2), n_eval_episodes=3, eval_freq=50, verbose=0)
-    model.learn(700, callback=[Asks(), judge])
-    assert len(model.history) > 0
-    assert np.isfinite(judge.last_mean_reward)
+def test_learning_anew_plays_new_episodes_of_the_same_generation(stopped: tuple[GeneticGated, Path]) -> None:
+    model, path = stopped
+    other = type(model).load(path, env=worlds(3), device="cpu")
+    other.learn(1, reset_num_timesteps=False)
+    generation, counted = int(other.gate.generation), counted_by(other)
+    other.learn(1)
+    assert int(other.gate.generation) == generation
+    assert all(new[: len(old)] == old for new, old in zip(counted_by(other), counted, strict=True))
 
 
 # what is refused
@@ -374,13 +365,9 @@ def test_a_missing_monitor_is_refused() -> None:
 
 
 def test_every_environment_needs_its_monitor() -> None:
-    one_without = DummyVecEnv([World, *worlds(1).env_fns] if hasattr(DummyVecEnv, "env_fns") else [World, with_monitor])
+    one_without = DummyVecEnv([World, lambda: worlds(1).envs[0]])
     with pytest.raises(UsageError, match="Monitor"):
         little(one_without).learn(16)
-
-
-def with_monitor() -> gym.Env[Any, Any]:
-    return worlds(1).envs[0]
 
 
 def test_wrong_arguments_are_refused() -> None:
@@ -404,9 +391,8 @@ def numbers_of(seed: int | None) -> tuple[torch.Tensor, torch.Tensor, list[float
     return chromosomes, model.policy.action_net.weight.detach(), [line["best fitness"] for line in model.history]
 
 
-@pytest.mark.parametrize("seed", [0, 7])
-def test_the_same_seed_gives_the_same_numbers(seed: int) -> None:
-    one, same, other = numbers_of(seed), numbers_of(seed), numbers_of(seed + 1)
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    one, same, other = numbers_of(0), numbers_of(0), numbers_of(1)
     assert torch.equal(one[0], same[0])
     assert torch.equal(one[1], same[1])
     assert one[2] == same[2] != []
@@ -429,7 +415,7 @@ def test_the_genetic_part_draws_nothing_from_global_generators() -> None:
     assert states() == expected
     model.gate.evolve([1.0, 2.0, 3.0, 4.0])
     model.predict(np.zeros(3, np.float32), deterministic=True)
-    model.predict(np.zeros(3, np.float32), vote="population")
+    model.predict(np.zeros(3, np.float32), deterministic=True, vote="population")
     assert states() == expected
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +96,7 @@ def monitored(name: str, count: int) -> DummyVecEnv:
     return DummyVecEnv([one] * count)
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One step of all environments."""
 
@@ -109,11 +109,13 @@ class Step:
     ended: NDArray[np.bool_]
 
 
-@dataclass
+@dataclass(eq=False)
 class Episode:
     """One environment's steps from a reset to the end that its Monitor saw; the last may be unfinished."""
 
     place: int
+    born: Step
+    """the step whose end began it: its genes were chosen then"""
     steps: list[Step] = field(default_factory=list)
     finished: bool = False
 
@@ -128,8 +130,8 @@ class Episode:
     @property
     def within_a_phase(self) -> bool:
         """Whether it began and ended in the same phase of the same generation."""
-        first, last = self.steps[0], self.steps[-1]
-        return (first.populating, first.generation) == (last.populating, last.generation)
+        last = self.steps[-1]
+        return (self.born.populating, self.born.generation) == (last.populating, last.generation)
 
 
 class Recorder(BaseCallback):
@@ -176,16 +178,15 @@ class Recorder(BaseCallback):
         )
         return True
 
-    def episodes(self) -> Iterator[Episode]:
+    def episodes(self) -> list[Episode]:
         """In the order in which they began."""
-        under_way: dict[int, Episode] = {}
-        found: list[Episode] = []
+        under_way = [Episode(place, self.steps[0]) for place in range(len(self.steps[0].dones))]
+        found = list(under_way)
         for step in self.steps:
-            for place in range(len(step.dones)):
-                if place not in under_way:
-                    under_way[place] = Episode(place)
-                    found.append(under_way[place])
-                under_way[place].steps.append(step)
-                if step.ended[place]:
-                    under_way.pop(place).finished = True
-        return iter(found)
+            for episode in under_way:
+                episode.steps.append(step)
+            for place in np.flatnonzero(step.ended):
+                under_way[place].finished = True
+                under_way[place] = Episode(int(place), step)
+                found.append(under_way[place])
+        return [episode for episode in found if episode.steps]
