@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..core.figures import rendered, save_png
 from ..core.replicates import estimate, probability_of_improvement
 from .config import Config
-from .tables import Results, pairs
+from .tables import Results, pairs, phase_gains
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,18 +121,12 @@ def population_figure(histories: list[list[dict[str, float]]]) -> bytes:
         )
         share = _column(history, "open genes of elite")
         genes.plot(steps, share, color="#009e73", linewidth=1.2, label="the elite's open genes" if first else None)
-        selected = _column(history, "best fitness") - _column(history, "old elite fitness")
-        learned = _column(history, "elite return at last") - _column(history, "elite return at first")
-        gains.plot(
-            steps, np.nancumsum(selected), color="#0072b2", linewidth=1.2, label="by selection" if first else None
-        )
-        gains.plot(
-            steps,
-            np.nancumsum(learned),
-            color="#cc79a7",
-            linewidth=1.2,
-            label="by gradient, elite phase" if first else None,
-        )
+        in_elite, in_population = phase_gains(history)
+        for gained, colour, name in (
+            (in_elite, "#cc79a7", "in elite phases"),
+            (in_population, "#0072b2", "in population phases"),
+        ):
+            gains.plot(steps, np.nancumsum(gained), color=colour, linewidth=1.2, label=name if first else None)
     genes.set_ylim(0, 1)
     for panel, title in (
         (fitness, "fitness of the members"),
@@ -173,6 +167,11 @@ def _column(history: list[dict[str, float]], name: str) -> NDArray[np.float64]:
 
 
 def _plain(panel: Axes, x: str, y: str) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    if x == "environment steps":
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.set_xlabel(x, fontsize=9)
     panel.set_ylabel(y, fontsize=9)
     panel.tick_params(labelsize=8)

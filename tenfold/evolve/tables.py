@@ -87,23 +87,35 @@ def pairs(config: Config) -> list[tuple[str, str]]:
 
 
 def population_columns(histories: list[list[dict[str, float]]]) -> dict[str, float]:
-    """Of the replicas' generations: how many, how often the elite changed, and what the phases brought, in units of return.
+    """Of the replicas' generations: how many, how often the elite changed, and what the two phases brought, in units of return.
 
-    * selected: fitness of the new elite above the old one's, in the same population phase; luck of few episodes is in it.
-    * gradient: the elite's return in the last half of its phase above that in the first half.
+    The gains are means over generations; see `phase_gains`.
     """
     lines = [line for history in histories for line in history]
     if not lines:
         return {}
-    changes = float(np.mean([line["elite changed"] for line in lines]))
-    gradient = [line["elite return at last"] - line["elite return at first"] for line in lines]
-    known = [value for value in gradient if np.isfinite(value)]
     columns = {
         "generations": len(lines) / len(histories),
-        "elite changes": changes,
-        "gain by selection": float(np.mean([line["best fitness"] - line["old elite fitness"] for line in lines])),
+        "elite changes": float(np.mean([line["elite changed"] for line in lines])),
     }
-    return columns | ({"gain by gradient": float(np.mean(known))} if known else {})
+    for name, place in (("gain in elite phase", 0), ("gain in population phase", 1)):
+        gains = np.concatenate([phase_gains(history)[place] for history in histories])
+        if np.isfinite(gains).any():
+            columns[name] = float(np.nanmean(gains))
+    return columns
+
+
+def phase_gains(history: list[dict[str, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return gained in each elite phase, (G,), and in the population phase after it, (G,), of G generations; NaN where not known.
+
+    In the elite phase: the elite's mean return in its last half above that in its first, which the gradient brought. In the population
+    phase: the next elite's in the first half of its own phase above that of this one's last half, which selection and gradient brought.
+    The fitness that the new elite was chosen by is not used: the best of several is lucky, too.
+    """
+    first, last = (
+        np.array([line[f"elite return at {end}"] for line in history], dtype=float) for end in ("first", "last")
+    )
+    return last - first, np.append(first[1:] - last[:-1], np.nan)[: len(history)]
 
 
 def curve_lines(config: Config, states: Mapping[Training, State | None]) -> Iterator[tuple[str, int, dict[str, float]]]:
