@@ -71,7 +71,7 @@ class GeneticGate(nn.Module):
     @property
     def elite_genes(self) -> Tensor:
         """The elite's chromosome, uint8 (G,)."""
-        return self.chromosomes[self.elite]
+        return self.chromosomes[self.elite].clone()
 
     @property
     def diversity(self) -> float:
@@ -88,7 +88,8 @@ class GeneticGate(nn.Module):
         Raises:
             UsageError: a shape does not fit, or there is no such member.
         """
-        if hidden.ndim < 2 or hidden.shape[self.axis] != self.genes:
+        there = hidden.ndim > 1 and -hidden.ndim < self.axis < hidden.ndim and self.axis != 0
+        if not there or hidden.shape[self.axis] != self.genes:
             raise UsageError(
                 f"what is to be gated has shape {tuple(hidden.shape)}, but must have {self.genes} entries on axis {self.axis}"
             )
@@ -106,10 +107,11 @@ class GeneticGate(nn.Module):
         if isinstance(members, int):
             if not 0 <= members < size:
                 raise UsageError(f"member is {members}, but must be 0 to {size - 1}")
-            return self.chromosomes[members][None]
-        if members.ndim != 1 or members.is_floating_point() or (rows is not None and len(members) != rows):
+            return self.chromosomes[members][None].clone()
+        if members.ndim != 1 or members.dtype != torch.int64 or (rows is not None and len(members) != rows):
+            each = "row" if rows is None else f"of {rows} rows"
             raise UsageError(
-                f"members are {members.dtype} of shape {tuple(members.shape)}, but must be int64, one for each of {rows} rows"
+                f"members are {members.dtype} of shape {tuple(members.shape)}, but must be int64, one for each {each}"
             )
         if len(members) and not 0 <= int(members.min()) <= int(members.max()) < size:
             raise UsageError(f"members are {int(members.min())} to {int(members.max())}, but must be 0 to {size - 1}")

@@ -15,7 +15,7 @@ from .config import GeneticSettings
 
 def first_generation(size: int, genes: int, settings: GeneticSettings, random: torch.Generator) -> Tensor:
     """Chromosomes (N, G) whose genes are open with probability `start_open`; member 0 has them all open if `start_all_open`."""
-    chromosomes = (torch.rand(size, genes, generator=random) < settings.start_open).to(torch.uint8)
+    chromosomes = (_uniform(random, size, genes) < settings.start_open).to(torch.uint8)
     chromosomes = _revived(chromosomes, random)
     if settings.start_all_open:
         chromosomes[0] = 1
@@ -36,9 +36,7 @@ def next_generation(
     ranked = torch.sort(fitness, descending=True, stable=True).indices
     kept = ranked[: min(settings.elites, size)]
     if settings.selection == "random":
-        fresh = (torch.rand(size - len(kept), chromosomes.shape[1], generator=random) < settings.start_open).to(
-            torch.uint8
-        )
+        fresh = (_uniform(random, size - len(kept), chromosomes.shape[1]) < settings.start_open).to(torch.uint8)
         return torch.cat([chromosomes[kept], _revived(fresh, random)]), torch.cat([kept, ranked[len(kept) :]])
     mothers, fathers = (select(fitness, size - len(kept), settings, random) for _ in range(2))
     children = crossover(chromosomes[mothers], chromosomes[fathers], settings, random)
@@ -58,7 +56,9 @@ def select(fitness: Tensor, count: int, settings: GeneticSettings, random: torch
         drawn = torch.randint(size, (count, settings.tournament_size), generator=random)
         return drawn.gather(1, fitness[drawn].argmax(1, keepdim=True)).squeeze(1)
     if settings.selection == "roulette":
-        above = (fitness - fitness.min()).double()
+        # divided first: a difference of two finite numbers can be infinite
+        scaled = fitness.double() / fitness.double().abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+        above = scaled - scaled.min()
         shares = above if bool(above.sum() > 0) else torch.ones_like(above)
         return (
             torch.multinomial(shares, count, replacement=True, generator=random)
@@ -76,9 +76,9 @@ def crossover(mothers: Tensor, fathers: Tensor, settings: GeneticSettings, rando
     * one-point: the mother's genes up to a point, the father's after it; at least one gene of each.
     """
     count, genes = mothers.shape
-    crossed = torch.rand(count, 1, generator=random) < settings.crossover_rate
+    crossed = _uniform(random, count, 1) < settings.crossover_rate
     if settings.crossover == "uniform":
-        from_father = torch.rand(count, genes, generator=random) < 0.5
+        from_father = _uniform(random, count, genes) < 0.5
     else:
         point = torch.randint(1, max(genes, 2), (count, 1), generator=random)
         from_father = torch.arange(genes) >= point
@@ -87,7 +87,7 @@ def crossover(mothers: Tensor, fathers: Tensor, settings: GeneticSettings, rando
 
 def mutate(chromosomes: Tensor, rate: float, random: torch.Generator) -> Tensor:
     """Every gene flipped with probability `rate`, (N, G)."""
-    flipped = torch.rand(chromosomes.shape, generator=random) < rate
+    flipped = _uniform(random, *chromosomes.shape) < rate
     return chromosomes ^ flipped.to(torch.uint8)
 
 
@@ -99,6 +99,11 @@ def diversity(chromosomes: Tensor) -> float:
     open_count = chromosomes.sum(0, dtype=torch.int64)
     differing = (open_count * (size - open_count)).sum()  # pairs of members that differ in a gene, over all genes
     return float(differing) / (genes * size * (size - 1) / 2)
+
+
+def _uniform(random: torch.Generator, *shape: int) -> Tensor:
+    """Draws from [0, 1), the same whatever torch's default precision is."""
+    return torch.rand(shape, generator=random, dtype=torch.float32)
 
 
 def _revived(chromosomes: Tensor, random: torch.Generator) -> Tensor:

@@ -20,6 +20,7 @@ class Population(nn.Module):
 
     Called with inputs it is its elite; `members` says otherwise, for all rows or for each. Training it is training the net:
     its parameters are the net's own, and a closed unit gives and gets nothing. In place: the net given is the one that is gated.
+    Gradient checkpointing inside the net would compute a second time as the elite: leave it off.
 
     Args:
         net: any network.
@@ -61,7 +62,9 @@ class Population(nn.Module):
             widths = _seen_widths(net, [known[name] for name in at], self._axes, example, self.at)
         self._widths = [int(width) for width in widths if width is not None]
         self.gate = GeneticGate(sum(self._widths), population=size, genetics=genetics, seed=seed)
-        self._genes: Tensor | None = None  # of the members that the running forward pass is of
+        # of the members that the running forward pass is of, and how many rows were given a member of their own
+        self._genes: Tensor | None = None
+        self._rows: int | None = None
         for place, name in enumerate(at):
             # a bound method, not a closure: a deep copy of this object then gates by the copy's genes
             known[name].register_forward_hook(partial(self._gate_output, place))
@@ -73,10 +76,11 @@ class Population(nn.Module):
             UsageError: there is no such member, or not one for each row.
         """
         self._genes = self.gate.genes_of(members)
+        self._rows = len(members) if isinstance(members, Tensor) else None
         try:
             return self.net(*inputs)
         finally:
-            self._genes = None
+            self._genes = self._rows = None
 
     def everyone(self, *inputs: Tensor) -> Tensor:
         """What every member makes of the same inputs, (N, B, ...), in one batched pass of N * B rows."""
@@ -94,19 +98,29 @@ class Population(nn.Module):
 
         Each gated module becomes a sequence of itself and a constant mask; nothing of the population is in it.
         """
-        net = copy.deepcopy(self).net
+        twin = copy.deepcopy(self)
+        net = twin.net
         genes = self.gate.genes_of(member)[0].split(self._widths)
-        for name, axis, part in zip(self.at, self._axes, genes, strict=True):
+        places = zip(self.at, self._axes, genes, strict=True)
+        # the innermost first: a module that is wrapped gets another name
+        for name, axis, part in sorted(places, key=lambda each: -each[0].count(".")):
             parent, _, last = name.rpartition(".")
             module = net.get_submodule(name)
-            module._forward_hooks.clear()
-            setattr(net.get_submodule(parent), last, nn.Sequential(module, FixedGate(part, axis)))
+            for key, hook in list(module._forward_hooks.items()):
+                if isinstance(hook, partial) and getattr(hook.func, "__self__", None) is twin:
+                    del module._forward_hooks[key]
+            fixed = nn.Sequential(module, FixedGate(part, axis))
+            fixed.training = fixed[1].training = module.training
+            setattr(net.get_submodule(parent), last, fixed)
         return net
 
     def _gate_output(self, place: int, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         genes = self._genes if self._genes is not None else self.gate.genes_of(None)
         part = genes.split(self._widths, 1)[place]
-        if len(part) not in (1, len(output)):
+        axis = self._axes[place]
+        if _checked(output, self.at[place]).shape[axis] != part.shape[1]:
+            raise UsageError(f"{self.at[place]} put out {output.shape[axis]} units, but {part.shape[1]} are gated")
+        if self._rows not in (None, len(output)):
             raise UsageError(
                 f"members are {len(part)}, but {self.at[place]} has {len(output)} rows: one for each is needed"
             )
@@ -126,6 +140,12 @@ class FixedGate(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """The same shape."""
         return gated(hidden, self.genes[None], self.axis)
+
+
+def _checked(output: object, name: str) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise UsageError(f"{name} puts out a {type(output).__name__}, but must put out a tensor")
+    return output
 
 
 def _width(module: nn.Module) -> int | None:
@@ -148,7 +168,9 @@ def _seen_widths(
     seen: dict[int, int] = {}
     hooks = [
         module.register_forward_hook(
-            lambda _m, _i, output, place=place, axis=axis: seen.__setitem__(place, output.shape[axis])
+            lambda _m, _i, output, place=place, axis=axis: seen.__setitem__(
+                place, _checked(output, at[place]).shape[axis]
+            )
         )
         for place, (module, axis) in enumerate(zip(modules, axes, strict=True))
     ]

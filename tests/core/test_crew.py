@@ -146,7 +146,7 @@ def test_variables_come_back_after_an_error_too(monkeypatch: pytest.MonkeyPatch)
 def test_what_a_call_raises_arrives_and_the_others_go_on(count: int) -> None:
     with crew(count) as workers:
         workers.submit("bad", refuse, "this")
-        with pytest.raises(UsageError, match="^this is refused$"):
+        with pytest.raises(UsageError, match=r"^this is refused$"):
             workers.next()
         workers.submit("good", here, 1)
         assert workers.next()[0] == "good"

@@ -92,5 +92,5 @@ def test_the_first_number_that_is_not_finite_is_named() -> None:
     check_finite(NUMBERS, "rows")
     bad = NUMBERS.clone()
     bad[2, 0], bad[1, 1] = torch.inf, torch.nan
-    with pytest.raises(UsageError, match="^row 1 of my rows has nan in column 1, but must have finite numbers only$"):
+    with pytest.raises(UsageError, match=r"^row 1 of my rows has nan in column 1, but must have finite numbers only$"):
         check_finite(bad, "my rows")

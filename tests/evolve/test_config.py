@@ -29,6 +29,7 @@ NAN = float("nan")
         (lambda: GeneticSettings(elite_share=-0.01), r"elite_share is -0\.01, but must be between 0 and 1"),
         (lambda: GeneticSettings(elite_share=1.01), r"elite_share is 1\.01"),
         (lambda: GeneticSettings(elite_share=NAN), r"elite_share is nan"),
+        (lambda: GeneticSettings(phase_steps=-1), r"phase_steps is -1, but must be at least 0"),
         (lambda: GeneticSettings(episodes=0), r"episodes is 0, but must be at least 1"),
         (lambda: GeneticSettings(tournament_size=0), r"tournament_size is 0, but must be at least 1"),
         (lambda: GeneticSettings(crossover_rate=-0.1), r"crossover_rate is -0\.1, but must be between 0 and 1"),
@@ -114,7 +115,7 @@ def test_pictures_are_not_normalized() -> None:
 def test_settings_at_their_limits_are_taken() -> None:
     for share in (0.0, 1.0):
         assert GeneticSettings(elite_share=share, crossover_rate=share, mutation_rate=share)
-    assert GeneticSettings(episodes=1, tournament_size=1, elites=1, start_open=1.0)
+    assert GeneticSettings(phase_steps=0, episodes=1, tournament_size=1, elites=1, start_open=1.0)
     assert LearnerSettings(n_envs=1, n_steps=2, batch_size=2, n_epochs=1, gamma=1.0, gae_lambda=0.0, hidden=(1,))
     assert LearnerSettings(n_envs=2, n_steps=1, batch_size=2, gae_lambda=1.0)
     assert TrainSettings(steps=1, replicas=1, evaluations=1)

@@ -187,7 +187,7 @@ def test_episodes_are_of_the_true_rewards_though_the_learner_sees_scaled_ones() 
 
 @pytest.mark.parametrize("name", ["Nowhere-v0", "CartPole-v99", "no_such_module:Nowhere-v0", "not a name", ""])
 def test_unknown_environments_are_refused_by_name(name: str) -> None:
-    with pytest.raises(UsageError, match=f"^the environment '{name}' cannot be made: "):
+    with pytest.raises(UsageError, match=rf"^the environment '{name}' cannot be made: "):
         make_environments(name, 1, seed=0, training=True)
 
 
@@ -207,7 +207,7 @@ def test_a_module_before_the_name_is_imported(own: str) -> None:
 
 
 def test_environments_that_cannot_be_made_are_refused(own: str) -> None:
-    with pytest.raises(UsageError, match="^the environment 'own_games:Demanding-v0' cannot be made: .*what"):
+    with pytest.raises(UsageError, match=r"^the environment 'own_games:Demanding-v0' cannot be made: .*what"):
         make_environments(f"{own}:Demanding-v0", 1, seed=0, training=True)
 
 
@@ -314,7 +314,7 @@ def test_atari_games_repeat_by_their_seed() -> None:
 @pytest.mark.parametrize("name", ["ALE/NoSuchGame-v5", "ALE/Breakout", "ALE/breakout-v5"])
 def test_unknown_games_are_refused_by_name(name: str) -> None:
     pytest.importorskip("ale_py")
-    with pytest.raises(UsageError, match=f"^there is no Atari game '{name}'; names are like ALE/Breakout-v5$"):
+    with pytest.raises(UsageError, match=rf"^there is no Atari game '{name}'; names are like ALE/Breakout-v5$"):
         make_environments(name, 1, seed=0, training=True)
 
 
@@ -348,7 +348,7 @@ def test_populations_of_convolutions_learn_from_games(algorithm: str) -> None:
     options: dict[str, Any] = (
         {"n_steps": 32} if algorithm == "G2A2C" else {"n_steps": 64, "batch_size": 64, "n_epochs": 1}
     )
-    genetics = evolve.GeneticSettings(elite_share=0.1)
+    genetics = evolve.GeneticSettings(elite_share=0.1, phase_steps=0)
     model = getattr(evolve, algorithm)("CnnPolicy", games, population=2, genetics=genetics, seed=0, **options)
     first = model.gate.chromosomes.clone()
     assert first.shape == (2, 512)

@@ -231,13 +231,15 @@ def test_everything_follows_from_the_seed_and_nothing_from_the_global_generator(
     assert not any(torch.equal(one, other) for one, other in zip(first, tables(5, 0), strict=True))
 
 
-def test_each_generation_draws_anew() -> None:
-    gate = GeneticGate(200, population=4, genetics=GeneticSettings(selection="random", start_open=0.5))
-    seen = [gate.chromosomes[1:].clone()]
-    for _ in range(3):
-        gate.evolve([0.0] * 4)
-        assert all(((gate.chromosomes[1:] != earlier).float().mean() - 0.5).abs() < 0.1 for earlier in seen)
-        seen.append(gate.chromosomes[1:].clone())
+def test_each_generation_of_each_seed_draws_anew() -> None:
+    seen: list[Tensor] = []
+    for seed in range(3):
+        gate = GeneticGate(200, population=4, genetics=GeneticSettings(selection="random", start_open=0.5), seed=seed)
+        for _ in range(3):
+            others = gate.chromosomes[1:].clone()
+            assert all(((others != earlier).float().mean() - 0.5).abs() < 0.1 for earlier in seen)
+            seen.append(others)
+            gate.evolve([0.0] * 4)
 
 
 @pytest.mark.parametrize("genes", [1, 3])

@@ -29,11 +29,11 @@ from tenfold.evolve.policy import (
     GatedMultiInputPolicy,
 )
 
-from .worlds import LEVER, NUMBERS, PICTURE, SEVERAL, worlds
+from .worlds import LEVER, NUMBERS, PICTURE, SEVERAL, observations, worlds
 
 ARM = spaces.Box(np.array([-0.02, -1.0], np.float32), np.array([0.03, 2.0], np.float32))
 DIALS, SWITCHES = spaces.MultiDiscrete([2, 4]), spaces.MultiBinary(3)
-HALF = GeneticSettings(start_all_open=False, start_open=0.5)
+HALF = GeneticSettings(phase_steps=0, start_all_open=False, start_open=0.5)
 
 
 def policy_of(
@@ -53,14 +53,6 @@ def policy_of(
     with torch.no_grad():
         policy.action_net.weight *= 100
     return policy
-
-
-def observations(space: spaces.Space[Any], count: int) -> Any:
-    space.seed(0)
-    samples: list[Any] = [space.sample() for _ in range(count)]
-    if isinstance(space, spaces.Dict):
-        return {name: np.stack([sample[name] for sample in samples]) for name in space}
-    return np.stack(samples)
 
 
 def some_genes(rows: int, width: int = 64) -> Tensor:
@@ -121,7 +113,7 @@ PICTURE_FIRST = spaces.Box(0, 255, (1, 36, 36), np.uint8)
 
 @pytest.mark.parametrize("kind", [G2PPO, G2A2C])
 def test_training_leaves_units_that_all_members_closed_alone(kind: type[GeneticGated]) -> None:
-    genetics = GeneticSettings(start_all_open=False, mutation_rate=0, elite_share=0.3)
+    genetics = GeneticSettings(phase_steps=0, start_all_open=False, mutation_rate=0, elite_share=0.3)
     given: dict[str, Any] = {"batch_size": 24} if kind is G2PPO else {}
     model = kind("MlpPolicy", worlds(3), n_steps=8, population=4, genetics=genetics, ent_coef=0.1, seed=0, **given)
     closed = torch.arange(64) % 4 == 0
@@ -191,7 +183,7 @@ class Asks(BaseCallback):
 
 
 def test_predict_is_the_elites_in_the_middle_of_training() -> None:
-    genetics = GeneticSettings(elite_share=0.2, start_all_open=False, start_open=0.5)
+    genetics = GeneticSettings(elite_share=0.2, phase_steps=0, start_all_open=False, start_open=0.5)
     model = G2PPO("MlpPolicy", worlds(3), n_steps=16, batch_size=48, n_epochs=1, genetics=genetics, seed=0)
     model.policy.action_net.weight.data *= 100
     judge = EvalCallback(worlds(2), n_eval_episodes=3, eval_freq=50, verbose=0)

@@ -21,7 +21,7 @@ def genes_of(members: int) -> NDArray[np.uint8]:
 
 
 def roster_of(environments: int, members: int, *, elite: int = 1, **changes: Any) -> Roster:
-    return Roster(environments, GeneticSettings(**changes), genes_of(members), elite)
+    return Roster(environments, GeneticSettings(**({"phase_steps": 0} | changes)), genes_of(members), elite)
 
 
 def acting(roster: Roster) -> list[int]:
@@ -29,11 +29,17 @@ def acting(roster: Roster) -> list[int]:
     return (roster.genes @ (1 << np.arange(6))).tolist()
 
 
+def end(roster: Roster, ended: list[tuple[int, float]]) -> None:
+    """Episodes end, and their environments are handed on."""
+    roster.note(ended)
+    roster.assign([place for place, _ in ended])
+
+
 def populated(environments: int, members: int, **changes: Any) -> Roster:
     """In a population phase whose first members have begun."""
     roster = roster_of(environments, members, **changes)
     roster.enter(populating=True)
-    roster.end([(place, -100.0) for place in range(environments)])
+    end(roster, [(place, -100.0) for place in range(environments)])
     return roster
 
 
@@ -53,23 +59,23 @@ def test_members_take_free_environments_in_order_and_the_rest_is_the_elites() ->
     roster = roster_of(3, 4, elite=2)
     roster.enter(populating=True)
     assert acting(roster) == [2, 2, 2]
-    roster.end([(1, 5.0)])
+    end(roster, [(1, 5.0)])
     assert acting(roster) == [2, 0, 2]
-    roster.end([(0, 6.0), (2, 7.0)])
+    end(roster, [(0, 6.0), (2, 7.0)])
     assert acting(roster) == [1, 0, 2]
     assert roster.member.tolist() == [1, 0, 2]
     assert roster.returns == [[], [], [], []]  # what ended had begun before the phase
-    roster.end([(2, 8.0)])
+    end(roster, [(2, 8.0)])
     assert roster.member.tolist() == [1, 0, 3]
-    roster.end([(2, 9.0), (0, 10.0)])
+    end(roster, [(2, 9.0), (0, 10.0)])
     assert roster.member.tolist() == [ELITE, 0, ELITE]
     assert acting(roster) == [2, 0, 2]
     assert roster.returns == [[], [10.0], [8.0], [9.0]]
-    assert not roster.complete
-    roster.end([(2, 11.0)])
+    assert not roster.phase_is_over()
+    end(roster, [(2, 11.0)])
     assert roster.returns[2] == [8.0]
-    roster.end([(1, 12.0)])
-    assert roster.complete
+    end(roster, [(1, 12.0)])
+    assert roster.phase_is_over()
     assert roster.fitness.tolist() == [12, 10, 8, 9]
 
 
@@ -78,9 +84,9 @@ def test_members_with_the_fewest_episodes_come_first() -> None:
     order = []
     while (roster.member != ELITE).any():
         order.append(int(roster.member[0]))
-        roster.end([(0, 1.0)])
+        end(roster, [(0, 1.0)])
         if roster.member[0] == ELITE:
-            roster.end([(1, 1.0)])
+            end(roster, [(1, 1.0)])
     assert order == [0, 2, 0, 1, 2]
 
 
@@ -90,7 +96,7 @@ def test_members_with_the_fewest_episodes_come_first() -> None:
 )
 def test_no_environment_is_left_without_a_member(environments: int, members: int, episodes: int, each: int) -> None:
     roster = populated(environments, members, episodes=episodes)
-    assert roster.each == each
+    assert roster.quota == each
     at_work = min(environments, members * each)
     assert (roster.member != ELITE).sum() == at_work == environments
 
@@ -103,57 +109,59 @@ def test_no_environment_is_left_without_a_member(environments: int, members: int
     environments=st.integers(1, 9),
     lengths=st.lists(st.integers(1, 40), min_size=2, max_size=7),
     episodes=st.integers(1, 4),
+    phase_steps=st.sampled_from([0, 30, 400]),
     data=st.randoms(use_true_random=False),
 )
 def test_long_episodes_count_as_much_as_short_ones(
-    environments: int, lengths: list[int], episodes: int, data: Any
+    environments: int, lengths: list[int], episodes: int, phase_steps: int, data: Any
 ) -> None:
-    """A member's episodes all have its own length; returns are drawn, and all of exactly `each` episodes count."""
-    roster = roster_of(environments, len(lengths), elite=0, episodes=episodes)
+    """A member's episodes all have its own length; returns are drawn, and all of exactly equally many count."""
+    roster = roster_of(environments, len(lengths), elite=0, episodes=episodes, phase_steps=phase_steps)
     left = [data.randint(1, 40) for _ in range(environments)]
     began_in_phase = [False] * environments
     worth: dict[int, list[float]] = {member: [] for member in range(len(lengths))}
     roster.enter(populating=True)
     for _ in range(10_000):
-        if roster.complete:
-            break
+        roster.advance()
         left = [steps - 1 for steps in left]
-        ended = []
-        for place in np.flatnonzero(np.array(left) == 0).tolist():
-            value = data.uniform(-9, 9)
-            ended.append((place, value))
+        ended = [(place, data.uniform(-9, 9)) for place in range(environments) if left[place] == 0]
+        for place, value in ended:
             if began_in_phase[place] and roster.member[place] != ELITE:
                 worth[acting(roster)[place]].append(value)
             began_in_phase[place] = True
-        roster.end(ended)
+        roster.note(ended)
+        if ended and roster.phase_is_over():
+            break
+        roster.assign([place for place, _ in ended])
         for place, _ in ended:
             left[place] = lengths[acting(roster)[place]]
-    each = max(episodes, -(-environments // len(lengths)))
-    assert {len(values) for values in worth.values()} == {each}
+    least = max(episodes, -(-environments // len(lengths)))
+    assert {len(values) for values in worth.values()} == {roster.quota}
+    assert roster.quota == least if phase_steps == 0 else roster.quota >= least
     assert roster.returns == list(worth.values())
     assert roster.fitness == pytest.approx([np.mean(values) for values in worth.values()])
 
 
 def test_without_an_episode_there_is_no_fitness() -> None:
     roster = populated(2, 3)
-    roster.end([(1, 4.0)])
+    end(roster, [(1, 4.0)])
     assert np.array_equal(roster.fitness, [np.nan, 4.0, np.nan], equal_nan=True)
 
 
 def test_only_episodes_begun_in_the_elite_phase_are_the_elites() -> None:
     roster = populated(2, 2)
-    roster.end([(0, 1.0), (1, 2.0)])
-    roster.end([(0, 3.0)])
+    end(roster, [(0, 1.0), (1, 2.0)])
+    end(roster, [(0, 3.0)])
     assert roster.elite_returns == []  # an environment left over in the population phase
     roster.renew(genes_of(2), 0)
     roster.enter(populating=False)
-    roster.end([(0, 4.0)])
+    end(roster, [(0, 4.0)])
     assert roster.elite_returns == []
-    roster.end([(0, 5.0), (1, 6.0)])
+    end(roster, [(0, 5.0), (1, 6.0)])
     assert roster.elite_returns == [5.0]
     roster.enter(populating=True)
     assert roster.elite_returns == [5.0]
-    roster.end([(0, 7.0), (1, 8.0)])
+    end(roster, [(0, 7.0), (1, 8.0)])
     assert roster.elite_returns == [5.0]
     roster.renew(genes_of(2), 1)
     roster.enter(populating=False)
@@ -167,7 +175,7 @@ def test_environments_keep_their_genes_until_their_episode_ends() -> None:
     roster.enter(populating=False)
     assert (roster.genes == before).all()
     assert roster.returns == [[], [], []]
-    roster.end([(1, 5.0)])
+    end(roster, [(1, 5.0)])
     assert (roster.genes[[0, 2]] == before[[0, 2]]).all()
     assert (roster.genes[1] == 1 - genes_of(3)[2]).all()
     assert roster.returns == [[], [], []]
@@ -175,15 +183,15 @@ def test_environments_keep_their_genes_until_their_episode_ends() -> None:
 
 def test_a_reset_forgets_what_was_played_and_gives_it_out_again() -> None:
     roster = populated(3, 5)
-    roster.end([(1, 8.0)])
+    end(roster, [(1, 8.0)])
     assert roster.member.tolist() == [0, 3, 2]
     roster.release()
     assert roster.returns == [[], [8.0], [], [], []]
     assert roster.member.tolist() == [0, 2, 3]
     for worth in range(4):
-        roster.end([(0, float(worth))])
-        roster.end([(1, float(worth)), (2, float(worth))])
-    assert roster.complete
+        end(roster, [(0, float(worth))])
+        end(roster, [(1, float(worth)), (2, float(worth))])
+    assert roster.phase_is_over()
     assert [len(returns) for returns in roster.returns] == [1] * 5
 
 
@@ -193,7 +201,7 @@ def test_a_reset_in_the_elite_phase_makes_all_environments_the_elites() -> None:
     roster.enter(populating=False)
     roster.release()
     assert acting(roster) == [0, 0, 0]
-    roster.end([(2, 6.0)])
+    end(roster, [(2, 6.0)])
     assert roster.elite_returns == [6.0]
 
 
@@ -202,25 +210,50 @@ def test_a_reset_in_the_elite_phase_makes_all_environments_the_elites() -> None:
 
 def test_phases_end_by_the_share_of_steps_and_by_complete_generations() -> None:
     roster = roster_of(2, 2, elite_share=0.75)
-    roster.advance(10)
+    roster.advance()
     assert roster.phase_is_over()
     roster.enter(populating=True)
-    roster.advance(10)
-    assert (roster.steps, roster.elite_steps) == (20, 10)
+    roster.advance()
+    assert (roster.steps, roster.elite_steps) == (4, 2)
     assert not roster.phase_is_over()
-    roster.end([(0, 1.0), (1, 1.0)])
-    roster.end([(0, 1.0)])
+    end(roster, [(0, 1.0), (1, 1.0)])
+    end(roster, [(0, 1.0)])
     assert not roster.phase_is_over()
-    roster.end([(1, 1.0)])
+    end(roster, [(1, 1.0)])
     assert roster.phase_is_over()
     roster.renew(genes_of(2), 0)
     roster.enter(populating=False)
     over = []
-    for _ in range(3):
-        roster.advance(10)
+    for _ in range(4):
+        roster.advance()
         over.append(roster.phase_is_over())
-    assert over == [False, True, True]  # 20 of 30 steps, 30 of 40
-    assert not roster.complete
+    assert over == [False, True, True, True]  # 4 of 6 steps, 6 of 8
+
+
+def test_an_elite_phase_is_long_enough() -> None:
+    roster = roster_of(2, 2, elite_share=0.1, phase_steps=6)
+    over = []
+    for _ in range(3):
+        roster.advance()
+        over.append(roster.phase_is_over())
+    assert over == [False, False, True]
+
+
+@pytest.mark.parametrize("environments", [1, 2, 5])
+def test_a_population_phase_is_long_enough(environments: int) -> None:
+    """All environments' episodes end in every step; members play more of them until the phase has lasted."""
+    roster = roster_of(environments, 3, phase_steps=20)
+    roster.enter(populating=True)
+    while not roster.phase_is_over():
+        roster.advance()
+        roster.note([(place, 1.0) for place in range(environments)])
+        if not roster.phase_is_over():
+            roster.assign(range(environments))
+    assert 20 <= roster.phase_steps <= 20 + 3 * 3
+    assert len({len(returns) for returns in roster.returns}) == 1
+    assert len(roster.returns[0]) == roster.quota
+    roster.renew(genes_of(3), 0)
+    assert roster.quota == max(1, -(-environments // 3))
 
 
 # samples
@@ -237,7 +270,7 @@ def test_whose_samples_the_weights_learn_from() -> None:
         assert roster.learned.dtype == np.bool_
         roster.renew(genes_of(4), 1)
         roster.enter(populating=False)
-        roster.end([(0, 1.0)])
+        end(roster, [(0, 1.0)])
         assert roster.learned.tolist() == elite_phase
 
 
@@ -245,6 +278,7 @@ def test_what_is_learned_follows_the_new_elite_at_once() -> None:
     roster = populated(3, 3, learn_from="elite")
     roster.renew(genes_of(3), 2)
     roster.enter(populating=False)
+    roster.assign([])
     assert roster.learned.tolist() == [False, False, True]
 
 
@@ -253,10 +287,11 @@ def test_what_is_learned_follows_the_new_elite_at_once() -> None:
 
 def test_a_state_comes_back_through_a_file() -> None:
     roster = populated(3, 4, episodes=2)
-    roster.end([(0, 1.5), (1, 2.5)])
-    roster.end([(0, 3.5)])
+    end(roster, [(0, 1.5), (1, 2.5)])
+    end(roster, [(0, 3.5)])
     roster.elite_returns = [4.0]
-    roster.advance(30)
+    for _ in range(10):
+        roster.advance()
     state = json.loads(json.dumps(roster.state()))
     for environments in (1, 3, 6):
         other = roster_of(environments, 4, episodes=2)
@@ -265,8 +300,8 @@ def test_a_state_comes_back_through_a_file() -> None:
         assert other.genes.shape == (environments, 6)
         assert (other.member != ELITE).sum() == min(environments, 5)  # of eight episodes three are over
         for _ in range(40):
-            if not other.complete:
-                other.end([(place, 9.0) for place in range(environments)])
+            if not other.phase_is_over():
+                end(other, [(place, 9.0) for place in range(environments)])
         assert [returns[: len(old)] for returns, old in zip(other.returns, state["returns"], strict=True)] == state[
             "returns"
         ]
@@ -279,7 +314,7 @@ def test_a_state_comes_back_through_a_file() -> None:
 def test_a_state_does_not_follow_the_roster() -> None:
     roster = populated(2, 3)
     state = roster.state()
-    roster.end([(0, 1.0)])
+    end(roster, [(0, 1.0)])
     roster.elite_returns.append(3.0)
     assert state["returns"] == [[], [], []]
     assert state["elite_returns"] == []
@@ -287,7 +322,7 @@ def test_a_state_does_not_follow_the_roster() -> None:
 
 def test_arrays_that_a_buffer_may_keep_are_never_changed() -> None:
     chromosomes = genes_of(3)
-    roster = Roster(4, GeneticSettings(learn_from="elite"), chromosomes, 0)
+    roster = Roster(4, GeneticSettings(learn_from="elite", phase_steps=0), chromosomes, 0)
     kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
 
     def keep() -> None:
@@ -298,7 +333,7 @@ def test_arrays_that_a_buffer_may_keep_are_never_changed() -> None:
         roster.enter(populating=populating)
         keep()
         for place in (0, 1, 2, 3, 2, 1):
-            roster.end([(place, 1.0)])
+            end(roster, [(place, 1.0)])
             keep()
         roster.release()
         keep()
@@ -310,6 +345,7 @@ def test_arrays_that_a_buffer_may_keep_are_never_changed() -> None:
 
 def test_nothing_changes_where_nothing_ends() -> None:
     roster = populated(2, 2)
-    genes = roster.genes
-    roster.end([])
-    assert roster.genes is genes
+    genes, member = roster.genes, roster.member.copy()
+    end(roster, [])
+    assert (roster.genes == genes).all()
+    assert (roster.member == member).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,22 +32,23 @@ from tenfold.evolve.config import (
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
+from tenfold.evolve import evaluate as evaluate_module
 from tenfold.evolve import train as training_module
-from tenfold.evolve.evaluate import evaluate
-from tenfold.evolve.evaluate import load_run
+from tenfold.evolve.evaluate import evaluate, load_run
 from tenfold.evolve.trainings import State, Training, leg, trainings_of
 
 TINY = Config(
     envs=("CartPole-v1",),
     methods=("genetic", "plain"),
-    genetics=GeneticSettings(elite_share=0.2),
-    learner=LearnerSettings(n_steps=32, batch_size=64, n_epochs=2),
+    population=4,
+    genetics=GeneticSettings(elite_share=0.3, phase_steps=0),
+    learner=LearnerSettings(n_envs=4, n_steps=32, batch_size=64, n_epochs=1, hidden=(16, 16)),
     train=TrainSettings(steps=1500, replicas=2, evaluations=2),
     metrics=MetricSettings(episodes=2, resamples=100),
     rivals=RivalSettings(members=4, parents=2),
 )
 FINAL = ["final return", "final low", "final high", "area", "area low", "area high"]
-GENERATIONS = ["generations", "elite changes", "gain by selection", "gain by gradient"]
+GENERATIONS = ["generations", "elite changes", "gain in elite phase", "gain in population phase"]
 BETTER = ["final return", "final low", "final high", "final better", "area", "area low", "area high", "area better"]
 
 
@@ -63,21 +65,25 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained(TINY, tmp_path_factory.mktemp("straight"))
 
 
-def test_the_same_seed_gives_the_same_metrics_and_another_does_not(straight: Run, tmp_path: Path) -> None:
-    again = trained(TINY, tmp_path)
-    assert again.status["metrics"] == straight.status["metrics"]
+def test_the_same_seed_gives_the_same_metrics_and_another_does_not(
+    straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_module, "draw_pictures", lambda *_: None)
+    again = created(TINY, tmp_path)
+    assert training_module.train(TINY, again) == straight.status["metrics"]
     assert logged(again) == logged(straight)
-    other = trained(replace(TINY, seed=1), tmp_path).status["metrics"]
+    config = replace(TINY, seed=1)
+    other = training_module.train(config, created(config, tmp_path))
     for method in TINY.methods:
         name = f"CartPole-v1 {method}/area"
         assert other[name] != straight.status["metrics"][name]
 
 
 def test_workers_change_nothing(straight: Run, tmp_path: Path) -> None:
-    spread = trained(replace(TINY, crew=CrewSettings(workers=2)), tmp_path)
-    assert spread.status["metrics"] == straight.status["metrics"]
+    config = replace(TINY, crew=CrewSettings(workers=2))
+    spread = created(config, tmp_path)
+    assert training_module.train(config, spread) == straight.status["metrics"]
     assert logged(spread) == logged(straight)
-    assert evaluate(spread.path, EvalOptions()) == evaluate(straight.path, EvalOptions())
 
 
 def test_metrics_are_named_by_row_and_column(straight: Run) -> None:
@@ -123,19 +129,26 @@ def test_metrics_are_those_of_the_curves(straight: Run) -> None:
     generations = [line for history in histories for line in history]
     assert all(histories)
     assert metrics["CartPole-v1 genetic/generations"] == len(generations) / 2
-    for column, mean in {
-        "elite changes": [line["elite changed"] for line in generations],
-        "gain by selection": [line["best fitness"] - line["old elite fitness"] for line in generations],
-        "gain by gradient": [
-            gain
-            for line in generations
-            if (gain := line["elite return at last"] - line["elite return at first"]) == gain
-        ],
-    }.items():
-        assert metrics[f"CartPole-v1 genetic/{column}"] == pytest.approx(sum(mean) / len(mean)), column
+    assert metrics["CartPole-v1 genetic/elite changes"] == pytest.approx(
+        sum(line["elite changed"] for line in generations) / len(generations)
+    )
+    phases = [
+        (last - first, later - last if later is not None else math.nan)
+        for history in histories
+        for (first, last), later in gains_of(history)
+    ]
+    for column, gains in zip(GENERATIONS[2:], zip(*phases, strict=True), strict=True):
+        known = [gain for gain in gains if math.isfinite(gain)]
+        assert metrics[f"CartPole-v1 genetic/{column}"] == pytest.approx(sum(known) / len(known)), column
     for column in ("diversity", "mean fitness", "fitness spread", "open genes of elite", "elite changed"):
         assert lines[1][column] == pytest.approx(sum(history[-1][column] for history in histories) / 2)
         assert column not in lines[3]
+
+
+def gains_of(history: list[dict[str, float]]) -> list[tuple[tuple[float, float], float | None]]:
+    """Of each generation the elite's returns at the two ends of its phase, and at the beginning of the next."""
+    ends = [(line["elite return at first"], line["elite return at last"]) for line in history]
+    return list(zip(ends, [*(first for first, _ in ends[1:]), None], strict=True))
 
 
 class StopError(Exception):
@@ -159,10 +172,10 @@ def stopping_at_save(wanted: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_stopped_run_ends_as_the_straight_one(workers: int, straight: Run, tmp_path: Path) -> None:
+def test_a_stopped_run_ends_as_the_straight_one(straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_module, "draw_pictures", lambda *_: None)
     with stopping_at_save(3):
-        trained(replace(TINY, crew=CrewSettings(workers=workers)), tmp_path)
+        trained(TINY, tmp_path)
     (folder,) = (tmp_path / "evolve").iterdir()
     assert Run.open(folder).status["state"] == "failed"
     resumed = Run.open(commands.resume(folder))
@@ -252,6 +265,19 @@ class Shuffled:
         return tag, function(*args)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_the_order_in_which_policies_are_evaluated_changes_nothing(
+    seed: int, straight: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def shuffled(count: int, engine: str) -> Iterator[Shuffled]:
+        yield Shuffled(seed)
+
+    monkeypatch.setattr(evaluate_module, "crew", shuffled)
+    found = evaluate(straight.path, EvalOptions())
+    assert found.items() <= straight.status["metrics"].items()
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("seed", range(4))
 def test_the_order_in_which_legs_are_ready_changes_nothing(
@@ -293,9 +319,6 @@ def test_every_method_works_alone(method: MethodName, tmp_path: Path) -> None:
     assert metrics[f"{row}/final low"] == metrics[f"{row}/final return"] == metrics[f"{row}/area"]
     assert [(line["stage"], line["return"]) for line in run.metrics()] == [(row, metrics[f"{row}/final return"])]
     assert (run.path / "report.html").is_file()
-    if method in ("plain", "weights"):
-        with pytest.raises(UsageError, match="no population to vote"):
-            evaluate(run.path, EvalOptions(vote=True))
 
 
 def test_a_wrong_environment_fails_before_the_training(tmp_path: Path) -> None:
@@ -323,13 +346,22 @@ def test_the_evaluation_lets_the_population_vote(straight: Run) -> None:
     assert voted != commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 genetic",)))
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_vote_is_refused_where_no_method_has_a_population(tmp_path: Path) -> None:
+    config = replace(TINY, methods=("plain",))
+    run = created(config, tmp_path)
+    run.finish(training_module.train(config, run))
+    with pytest.raises(UsageError, match="no population to vote"):
+        evaluate(run.path, EvalOptions(vote=True))
+
+
 def test_the_evaluation_refuses_what_the_run_has_not(straight: Run) -> None:
     with pytest.raises(
         UsageError,
-        match="^rows has 'CartPole-v1 random', but the run has CartPole-v1 genetic, CartPole-v1 plain$",
+        match=r"^rows has 'CartPole-v1 random', but the run has CartPole-v1 genetic, CartPole-v1 plain$",
     ):
         commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 plain", "CartPole-v1 random")))
-    with pytest.raises(UsageError, match="^rows has 'CartPole-v1 plain', which has no population to vote$"):
+    with pytest.raises(UsageError, match=r"^rows has 'CartPole-v1 plain', which has no population to vote$"):
         commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 genetic", "CartPole-v1 plain"), vote=True))
 
 

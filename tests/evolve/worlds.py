@@ -1,4 +1,4 @@
-"""Tiny environments of any spaces, and a callback that writes down who acted."""
+"""Tiny environments of any spaces, a callback that writes down who acted, and what a model has learned."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tenfold.evolve.algorithms import GeneticGated
@@ -96,6 +97,32 @@ def monitored(name: str, count: int) -> DummyVecEnv:
     return DummyVecEnv([one] * count)
 
 
+def observations(space: spaces.Space[Any], count: int) -> Any:
+    space.seed(0)
+    samples: list[Any] = [space.sample() for _ in range(count)]
+    if isinstance(space, spaces.Dict):
+        return {name: np.stack([sample[name] for sample in samples]) for name in space}
+    return np.stack(samples)
+
+
+def state_of(model: OnPolicyAlgorithm) -> dict[str, Any]:
+    """Weights and the optimizer's state, and nothing of the gate."""
+    state: dict[str, Any] = {
+        name: value for name, value in model.policy.state_dict().items() if not name.startswith("gate.")
+    }
+    for number, moments in model.policy.optimizer.state_dict()["state"].items():
+        state |= {f"optimizer {number} {name}": torch.as_tensor(value) for name, value in moments.items()}
+    return state
+
+
+def assert_same_state(first: OnPolicyAlgorithm, second: OnPolicyAlgorithm) -> None:
+    one, other = state_of(first), state_of(second)
+    assert one.keys() == other.keys()
+    assert any(name.startswith("optimizer") for name in one)
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
 @dataclass(eq=False)
 class Step:
     """One step of all environments."""
@@ -114,14 +141,16 @@ class Episode:
     """One environment's steps from a reset to the end that its Monitor saw; the last may be unfinished."""
 
     place: int
-    born: Step
-    """the step whose end began it: its genes were chosen then"""
     steps: list[Step] = field(default_factory=list)
     finished: bool = False
 
     @property
+    def born(self) -> Step:
+        return self.steps[0]
+
+    @property
     def genes(self) -> NDArray[np.uint8]:
-        return self.steps[0].genes[self.place]
+        return self.born.genes[self.place]
 
     @property
     def total(self) -> float:
@@ -158,18 +187,19 @@ class Recorder(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         self.rollout += 1
-        generation = int(self.model.gate.generation)
-        self.chromosomes[generation] = self.model.gate.chromosomes.numpy().copy()
-        self.elites[generation] = int(self.model.gate.elite)
 
     def _on_step(self) -> bool:
         roster = self.model.roster
         assert roster is not None
+        generation = int(self.model.gate.generation)
+        if generation not in self.chromosomes:
+            self.chromosomes[generation] = self.model.gate.chromosomes.numpy().copy()
+            self.elites[generation] = int(self.model.gate.elite)
         self.steps.append(
             Step(
                 self.rollout,
                 roster.populating,
-                int(self.model.gate.generation),
+                generation,
                 roster.genes.copy(),
                 self.locals["dones"].copy(),
                 self.locals["rewards"].copy(),
@@ -180,13 +210,13 @@ class Recorder(BaseCallback):
 
     def episodes(self) -> list[Episode]:
         """In the order in which they began."""
-        under_way = [Episode(place, self.steps[0]) for place in range(len(self.steps[0].dones))]
+        under_way = [Episode(place) for place in range(len(self.steps[0].dones))]
         found = list(under_way)
         for step in self.steps:
             for episode in under_way:
                 episode.steps.append(step)
             for place in np.flatnonzero(step.ended):
                 under_way[place].finished = True
-                under_way[place] = Episode(int(place), step)
+                under_way[place] = Episode(int(place))
                 found.append(under_way[place])
         return [episode for episode in found if episode.steps]
