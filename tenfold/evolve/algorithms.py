@@ -55,7 +55,8 @@ class GeneticGated(OnPolicyAlgorithm):
             they are drawn anew each time.
 
     Raises:
-        UsageError: the policy has no hidden layer, the environment no Monitor, or a setting is out of range.
+        UsageError: the policy has no hidden layer, or a setting is out of range; when learning begins: an environment has no
+            Monitor.
     """
 
     policy: Gated
@@ -149,6 +150,9 @@ class GeneticGated(OnPolicyAlgorithm):
             if self.roster is None or self.roster.environments != self.n_envs:
                 # of another number: a saved model that goes on with other environments
                 self.roster = self._new_roster(None if self.roster is None else self.roster.state())
+            elif self._stale(self.roster):
+                self.roster.renew(self._chromosomes(), int(self.gate.elite))
+                self.roster.release()
             elif self._last_obs is not before:
                 self.roster.release()
         return result
@@ -175,7 +179,7 @@ class GeneticGated(OnPolicyAlgorithm):
             if roster.phase_is_over():
                 if roster.populating:
                     self._breed(roster)
-                roster.enter(populating=not roster.populating)
+                roster.enter(populating=not roster.populating or self.genetics.elite_share == 0)
             roster.assign([place for place, _ in ended])
             self.policy.act_as(self._acting_genes())
 
@@ -208,6 +212,10 @@ class GeneticGated(OnPolicyAlgorithm):
             if name != "steps" and np.isfinite(value):
                 self.logger.record(f"evolve/{name.replace(' ', '_')}", value)
         roster.renew(self._chromosomes(), int(self.gate.elite))
+
+    def _stale(self, roster: Roster) -> bool:
+        """Whether other genes were loaded into the policy since."""
+        return roster.elite != int(self.gate.elite) or not np.array_equal(roster.chromosomes, self._chromosomes())
 
     def _new_roster(self, state: dict[str, Any] | None) -> Roster:
         roster = Roster(self.n_envs, self.genetics, self._chromosomes(), int(self.gate.elite))
@@ -253,7 +261,7 @@ class G2A2C(GeneticGated, A2C):
 
 
 def _check_monitor(env: VecEnv) -> None:
-    if not (is_vecenv_wrapped(env, VecMonitor) or any(env.env_is_wrapped(Monitor))):
+    if not (is_vecenv_wrapped(env, VecMonitor) or all(env.env_is_wrapped(Monitor))):
         raise UsageError(_WITHOUT_MONITOR)
 
 

@@ -54,8 +54,9 @@ class Remembering(RolloutBuffer):
 
     @property
     def has_lessons(self) -> bool:
-        """Whether there is a sample that the weights learn from."""
-        return not self._steps or any(each.any() for each in _distinct([learned for _, learned in self._steps]))
+        """Whether there are samples that the weights learn from: all, or two at least, as one alone has no spread of advantages."""
+        learned = [each for _, each in self._steps]
+        return all(each.all() for each in _distinct(learned)) or sum(int(each.sum()) for each in learned) > 1
 
     def get(self, batch_size: int | None = None) -> Iterator[Any]:  # type: ignore[override]
         """Batches in random order, as the parent's; the policy has the genes of a batch while it is in use.

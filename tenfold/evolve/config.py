@@ -18,7 +18,7 @@ class GeneticSettings:
     elite_share: float = 0.5
     """share of all steps in which the elite alone acts, in [0, 1]; with 1 there are no generations"""
     phase_steps: int = 2048
-    """environment steps that a phase lasts at least, at least 0; where episodes are short, members play more of them for it"""
+    """environment steps that a population phase lasts at least, at least 0; where episodes are short, members play more of them"""
     episodes: int = 1
     """whole episodes whose mean return is a member's fitness, at least 1; more where the phase or the environments have room"""
     learn_from: Literal["all", "elite", "none"] = "all"
@@ -97,6 +97,9 @@ class LearnerSettings:
         require(
             self.n_envs * self.n_steps > 1, "learner.n_steps", self.n_steps, "at least 2 where there is one environment"
         )
+        rollout = self.n_envs * self.n_steps
+        fits = self.algorithm != "ppo" or rollout % self.batch_size == 0
+        require(fits, "learner.batch_size", self.batch_size, f"a divisor of n_envs * n_steps, {rollout}")
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,8 @@ class Config:
             self.methods,
             f"without weights for {pictures[:1]}: it evolves networks without convolutions",
         )
+        scaled = self.learner.normalize and bool(pictures)
+        require(not scaled, "learner.normalize", True, f"false for {pictures[:1]}: convolutions take pixels")
         require(self.population >= 2, "population", self.population, "at least 2")
         require(
             self.compute.processes == 1, "compute.processes", self.compute.processes, "1; crew.workers spreads the work"
@@ -243,7 +248,7 @@ class DemoOptions:
     def __post_init__(self) -> None:
         require(self.replica >= 0, "replica", self.replica, "at least 0")
         require(1 <= self.frames <= 64, "frames", self.frames, "1 to 64")
-        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "at least 0 and below 2**31")
 
 
 MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Swimmer-v5")

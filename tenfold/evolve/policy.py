@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.distributions import (
     BernoulliDistribution,
@@ -113,6 +114,10 @@ class Gated(ActorCriticPolicy):
         if not deterministic:
             chosen = _drawn(distribution.sample().view(own.shape))
         actions, spreads = chosen.cpu().numpy(), spread.cpu().numpy()
+        if self.squash_output:  # from [-1, 1] to the bounds of the action
+            bounds = cast(spaces.Box, self.action_space)
+            spreads = spreads * (bounds.high - bounds.low).reshape(-1) / 2
+        spreads = spreads.reshape(-1, *(self.action_space.shape or ()))
         return self._finished(actions, several), spreads if several else spreads[0]
 
     def extract(self, member: int | None = None) -> dict[str, Tensor]:
@@ -146,14 +151,17 @@ class Gated(ActorCriticPolicy):
     @contextmanager
     def _as_elite(self) -> Iterator[None]:
         before = self._acting[0]
-        with self.acting(None):
+        self.act_as(None)
+        try:
             yield
-        self._acting[0] = before
+        finally:
+            self.act_as(before)
 
     def _latent(self, obs: Any) -> Tensor:
         """The actor's last hidden layer before the gate, (B, H)."""
-        features = super().extract_features(obs, self.pi_features_extractor)
-        return self.mlp_extractor.forward_actor(cast(Tensor, features))
+        # the parent's parent's: the parent's own would take both extractors where they are two
+        features = super(ActorCriticPolicy, self).extract_features(obs, self.pi_features_extractor)
+        return self.mlp_extractor.forward_actor(features)
 
     def _everyone(self, obs: Any) -> Distribution:
         """The distributions of all members, as one of N * B rows, member by member; the hidden layers are computed once."""
@@ -163,8 +171,6 @@ class Gated(ActorCriticPolicy):
 
     def _finished(self, actions: NDArray[Any], several: bool) -> NDArray[Any]:
         """Actions in the type, shape and bounds of the action space."""
-        from gymnasium import spaces
-
         space = self.action_space
         actions = actions.reshape(-1, *(space.shape or ())).astype(space.dtype)
         if isinstance(space, spaces.Box):
@@ -218,7 +224,8 @@ def gated_policy(policy: type[ActorCriticPolicy]) -> type[Gated]:
 
 def _has_hidden_layer(policy: ActorCriticPolicy) -> bool:
     """Whether a layer that learns comes before the actions."""
-    learned = (*policy.mlp_extractor.policy_net.parameters(), *policy.pi_features_extractor.parameters())
+    layers = getattr(policy.mlp_extractor, "policy_net", policy.mlp_extractor)  # a person's own may be called otherwise
+    learned = (*layers.parameters(), *policy.pi_features_extractor.parameters())
     return len(learned) > 0
 
 

@@ -54,7 +54,7 @@ class WeightEvolution:
         """Of a training's state, or new."""
         if state is None:
             return cls(config, environments, seed, None, 0)
-        return cls(config, environments, seed, state["members"], state["steps"])
+        return cls(config, environments, seed, dict(state["members"]), state["steps"])
 
     def run(self, target: int) -> dict[str, Any]:
         """Whole generations until `target` environment steps are made; the state of a training."""

@@ -4,8 +4,8 @@ In the elite phase every environment is the elite's. In the population phase eac
 many; an environment that has no member left to try is the elite's again. A chromosome changes hands only where an episode really ends, so
 that an episode is one member's from its first step to its last; one that began before its phase is played to its end, uncounted.
 
-A phase lasts a number of steps at least, so that something is learned between two selections; where episodes are short, members play
-more of them for that, and their fitness is the surer.
+A population phase lasts a number of steps at least, and the elite's as much as its share is to that, so that something is learned between
+two selections; where episodes are short, members play more of them for that, and their fitness is the surer.
 
 Shapes: N members, E environments, G genes.
 """
@@ -38,7 +38,7 @@ class Roster:
         self, environments: int, settings: GeneticSettings, chromosomes: NDArray[np.uint8], elite: int
     ) -> None:
         self.settings = settings
-        self.populating = False
+        self.populating = settings.elite_share == 0
         self.steps = 0
         self.elite_steps = 0
         self.phase_steps = 0
@@ -57,7 +57,7 @@ class Roster:
 
     def renew(self, chromosomes: NDArray[np.uint8], elite: int) -> None:
         """Take a new generation. Environments keep the genes that they have until their episode ends."""
-        self._chromosomes, self._elite = chromosomes, elite
+        self.chromosomes, self.elite = chromosomes, elite
         self.returns = [[] for _ in chromosomes]
         self._begun = np.zeros(len(chromosomes), dtype=np.int64)
         # enough that no environment is left without a member
@@ -99,11 +99,10 @@ class Roster:
 
     def phase_is_over(self) -> bool:
         """Whether the other phase's turn has come: the elite has its share of all steps, or every member has played its quota."""
+        share, least = self.settings.elite_share, self.settings.phase_steps
         if self.populating:
-            return all(len(returns) >= self.quota for returns in self.returns)
-        return (
-            self.phase_steps >= self.settings.phase_steps and self.elite_steps >= self.settings.elite_share * self.steps
-        )
+            return self.phase_steps >= least and all(len(returns) >= self.quota for returns in self.returns)
+        return self.phase_steps * (1 - share) >= least * share and self.elite_steps >= share * self.steps
 
     def assign(self, places: Iterable[int]) -> None:
         """Give free environments to members that have episodes left, those with the fewest first, or else to the elite."""
@@ -111,7 +110,7 @@ class Roster:
         for place in places:
             chosen = self._next_member() if self.populating else ELITE
             self.member[place], self._in_phase[place] = chosen, True
-            genes[place] = self._chromosomes[self._elite if chosen == ELITE else chosen]
+            genes[place] = self.chromosomes[self.elite if chosen == ELITE else chosen]
         self.genes = genes
         self.learned = self._who_learns()
 
@@ -141,6 +140,9 @@ class Roster:
         """Go on from a `state`; all environments begin new episodes."""
         for name in ("populating", "steps", "elite_steps", "phase_steps", "quota"):
             setattr(self, name, state[name])
+        self.quota = max(
+            self.quota, -(-self.environments // len(self.chromosomes))
+        )  # there may be more environments now
         self.returns = [list(returns) for returns in state["returns"]]
         self.elite_returns = list(state["elite_returns"])
         self.release()
@@ -150,6 +152,6 @@ class Roster:
         if self.settings.learn_from == "all":
             return self._everyone
         if self.settings.learn_from == "elite":
-            same: NDArray[np.bool_] = (self.genes == self._chromosomes[self._elite]).all(1)
+            same: NDArray[np.bool_] = (self.genes == self.chromosomes[self.elite]).all(1)
             return same
         return np.full(self.environments, not self.populating)

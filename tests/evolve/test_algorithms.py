@@ -326,18 +326,19 @@ def test_a_checkpoint_in_the_middle_of_a_rollout_goes_on(tmp_path: Path) -> None
 
 
 def test_learning_twice_is_learning_once() -> None:
-    once = little(worlds(3)).learn(960)
-    twice = little(worlds(3)).learn(480)
+    once = little(worlds(3)).learn(480)
+    twice = little(worlds(3)).learn(240)
     assert twice.roster is not None
-    assert twice.roster.steps == 480
-    twice.learn(480, reset_num_timesteps=False)
+    assert twice.roster.steps == 240
+    twice.learn(240, reset_num_timesteps=False)
     same_generation(once, twice)
     assert_same_state(once, twice)
-    assert twice.num_timesteps == 960
+    assert twice.num_timesteps == 480
     assert len(twice.history) > 1
 
 
-def test_learning_anew_plays_new_episodes_of_the_same_generation() -> None:
+@pytest.mark.parametrize("restart", [False, True])
+def test_learning_anew_plays_new_episodes_of_the_same_generation(restart: bool) -> None:
     """Whoever played an episode that the reset ended, guests too, is assigned anew, and counted."""
     model = little(worlds(3), genetics=GeneticSettings(phase_steps=1000)).learn(48)
     roster = model.roster
@@ -345,7 +346,9 @@ def test_learning_anew_plays_new_episodes_of_the_same_generation() -> None:
     roster.enter(populating=True)  # the episodes under way are guests
     generation = int(model.gate.generation)
     watch = Recorder()
-    model.learn(48, callback=watch)
+    if restart:
+        model.restart_episodes()
+    model.learn(48, callback=watch, reset_num_timesteps=not restart)
     assert (watch.steps[0].genes == watch.chromosomes[generation][:3]).all()
     assert watch.steps[0].generation == generation
 
@@ -382,7 +385,7 @@ def test_wrong_arguments_are_refused() -> None:
 def numbers_of(seed: int | None) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     model = little(worlds(3), seed=seed)
     chromosomes = model.gate.chromosomes.clone()
-    model.learn(480)
+    model.learn(240)
     return chromosomes, model.policy.action_net.weight.detach(), [line["best fitness"] for line in model.history]
 
 

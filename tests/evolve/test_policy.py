@@ -155,6 +155,16 @@ def test_acting_ends_with_the_elite_even_after_an_error() -> None:
     assert (policy.act(obs, deterministic=True) == elite).all()
 
 
+def test_a_prediction_that_fails_does_not_change_who_acts() -> None:
+    policy, obs, genes = policy_of(), torch.from_numpy(observations(NUMBERS, 30)), some_genes(30)
+    with policy.acting(genes):
+        before = policy.act(obs, deterministic=True)
+        with pytest.raises(RuntimeError):
+            policy.get_distribution(torch.zeros(2, 99))
+        assert (policy.act(obs, deterministic=True) == before).all()
+    assert (policy.act(obs, deterministic=True) != before).any()
+
+
 @pytest.mark.parametrize("rows", [1, 5, 7])
 def test_a_batch_of_another_size_is_refused(rows: int) -> None:
     policy = policy_of()

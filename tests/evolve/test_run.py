@@ -41,7 +41,7 @@ TINY = Config(
     envs=("CartPole-v1",),
     methods=("genetic", "plain"),
     population=4,
-    genetics=GeneticSettings(elite_share=0.3, phase_steps=0),
+    genetics=GeneticSettings(elite_share=0.5, phase_steps=0),
     learner=LearnerSettings(n_envs=4, n_steps=32, batch_size=64, n_epochs=1, hidden=(16, 16)),
     train=TrainSettings(steps=1500, replicas=2, evaluations=2),
     metrics=MetricSettings(episodes=2, resamples=100),
@@ -340,10 +340,10 @@ def test_the_evaluation_finds_the_final_returns_again(straight: Run) -> None:
 
 
 def test_the_evaluation_lets_the_population_vote(straight: Run) -> None:
-    voted = commands.evaluate(straight.path, EvalOptions(vote=True))
+    voted = commands.evaluate(straight.path, EvalOptions(vote=True, episodes=10))
     assert list(voted) == [f"CartPole-v1 genetic/{column}" for column in FINAL[:3]]
-    assert voted == commands.evaluate(straight.path, EvalOptions(vote=True, rows=("CartPole-v1 genetic",)))
-    assert voted != commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 genetic",)))
+    assert voted == commands.evaluate(straight.path, EvalOptions(vote=True, episodes=10, rows=("CartPole-v1 genetic",)))
+    assert voted != commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 genetic",), episodes=10))
 
 
 @pytest.mark.usefixtures("quick")

@@ -139,6 +139,45 @@ def test_a_state_says_how_far_it_is(kind: str) -> None:
     assert 0 < states[0]["seconds"] < states[1]["seconds"] < states[2]["seconds"]
 
 
+@pytest.mark.parametrize("kind", ["plain", "normalized"])
+def test_what_the_optimizer_and_the_statistics_have_seen_adds_up_over_legs(kind: str) -> None:
+    for number, state in enumerate(chain(kind), 1):
+        updates = state["updates"] * 2  # batches of a rollout
+        assert {float(each["step"]) for each in state["optimizer"]["state"].values()} == {updates}
+        assert updates == number * 4 * 2 * 2
+        if kind == "normalized":
+            assert state["normalizer"]["observations"]["count"] == pytest.approx(state["steps"] + 4 * number, abs=0.01)
+
+
+def test_every_leg_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is drawn, whatever building and loading have drawn, and of its environments."""
+    found: list[tuple[int, list[int]]] = []
+    collect = PPO.collect_rollouts
+
+    def watched(model: PPO, env: Any, *arguments: Any, **options: Any) -> bool:
+        found.append((torch.initial_seed(), [each.unwrapped.np_random_seed for each in env.envs]))
+        return collect(model, env, *arguments, **options)
+
+    monkeypatch.setattr(PPO, "collect_rollouts", watched)
+    config, training = KINDS["plain"]
+    states = chain("plain")
+    for number, before in enumerate([None, *states[:-1]]):
+        leg(config, training, before)
+        seed = seed_of(config, training, "leg", number)
+        assert found[4 * number] == (seed, [seed, seed + 1, seed + 2, seed + 3])
+    assert len({seed for seed, _ in found}) == 3
+    evaluate(config, training, states[0])
+    assert torch.initial_seed() == seed_of(config, training, "evaluation")
+
+
+def test_an_evaluation_sees_observations_by_the_statistics_of_the_training() -> None:
+    config, training = KINDS["normalized"]
+    state = chain("normalized")[-1]
+    returns = evaluate(config, training, state)
+    state["normalizer"]["observations"]["mean"] = state["normalizer"]["observations"]["mean"] + 3
+    assert evaluate(config, training, state) != returns
+
+
 def test_a_generation_goes_on_over_legs() -> None:
     states = chain("genetic")
     assert [state["roster"]["steps"] for state in states] == [state["steps"] for state in states]
@@ -196,7 +235,8 @@ def test_the_same_replica_of_two_methods_begins_with_equal_weights(method: Metho
 
     plain = actor("plain", 0)
     assert len(plain) == 6
-    assert same(actor(method, 0), plain)
+    for name, value in actor(method, 0).items():
+        torch.testing.assert_close(value, plain[name], rtol=0, atol=1e-20)
     assert not same(actor(method, 1)["action_net.weight"], plain["action_net.weight"])
 
 
