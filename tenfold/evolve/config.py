@@ -264,7 +264,7 @@ PRESETS: dict[str, Config] = {
         metrics=MetricSettings(episodes=5),
     ),
     # minutes on two CPU cores
-    "laptop": Config(crew=CrewSettings(workers=2)),
+    "laptop": Config(train=TrainSettings(steps=40_000, evaluations=8), crew=CrewSettings(workers=2)),
     # the method's own field, in the settings of the A2C paper's successors: 10 million steps are 40 million frames
     "paper": Config(
         envs=ATARI,

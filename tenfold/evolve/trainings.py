@@ -6,6 +6,7 @@ not matter which process computes a leg, nor whether the run was stopped before 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,7 +144,8 @@ class Voting:
 def load_model(config: Config, training: Training, state: State, environments: Any) -> OnPolicyAlgorithm:
     """The algorithm of a training with the weights and genes of a state; it can act, but not go on learning."""
     # the shortest rollout that there is: nothing will be collected
-    short = replace(config.learner, n_steps=2, batch_size=2 * environments.num_envs)
+    count = environments.num_envs
+    short = replace(config.learner, n_envs=count, n_steps=2, batch_size=2 * count)
     model = build(replace(config, learner=short), training, environments, seed=0, share=1.0)
     model.policy.load_state_dict(state["policy"])
     return model
@@ -212,7 +214,7 @@ def _learned(
     if state is not None:
         load_normalizer(environments, state["normalizer"])
         model.policy.load_state_dict(state["policy"])
-        model.policy.optimizer.load_state_dict(state["optimizer"])
+        model.policy.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # which keeps and changes its tensors
         model.num_timesteps, model._n_updates = state["steps"], state["updates"]
         if isinstance(model, GeneticGated):
             model.resume(state["roster"], state["history"])

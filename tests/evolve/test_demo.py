@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tenfold import commands
@@ -89,12 +90,18 @@ def test_everyone_plays_the_same_episode(shown: dict[str, Any]) -> None:
     assert table.rows[0][1:] == elite[0]
 
 
-def test_returns_are_those_of_the_members(run: Run, shown: dict[str, Any]) -> None:
+def test_returns_are_those_of_the_members(run: Run) -> None:
     """Against an episode of each, played here with the plain policy that acts as the member."""
     import gymnasium
 
     config, states = load_run(run.path)
     training = Training("CartPole-v1", "genetic", 0)
+    policy = states[training]["policy"]
+    policy["action_net.weight"].copy_(torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
+    for member in range(3):
+        policy["gate.chromosomes"][member] = 0
+        policy["gate.chromosomes"][member, member * 2 : member * 2 + 4] = 1
+    rows = EvolveDemo(config, states)(DemoOptions())["returns"].rows
     environments = make_environments("CartPole-v1", 1, seed=0, training=False, normalize=True)
     model: Any = load_model(config, training, states[training], environments)
     plain: Any = load_model(config, replace(training, method="plain"), {"policy": model.policy.extract()}, environments)
@@ -108,7 +115,8 @@ def test_returns_are_those_of_the_members(run: Run, shown: dict[str, Any]) -> No
             action, _ = plain.predict(environments.normalize_obs(observation), deterministic=True)  # type: ignore[attr-defined]
             observation, _, ended, stopped, _ = game.step(int(action))
             steps, over = steps + 1, ended or stopped
-        assert shown["returns"].rows[2 + member] == (f"member {member}", f"{steps:.2f}", str(steps))
+        assert rows[2 + member] == (f"member {member}", f"{steps:.2f}", str(steps))
+    assert len({row[1] for row in rows[2:]}) == 3
 
 
 def test_the_episode_has_as_many_pictures_as_asked_for(demo: EvolveDemo, shown: dict[str, Any]) -> None:
