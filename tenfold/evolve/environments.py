@@ -43,9 +43,12 @@ def make_environments(
 
         games: VecEnv = AtariGames(name, count, training=training)
     else:
-        games = _gymnasium(name, count, drawn)
+        games = _gymnasium(name, count)
     games.seed(seed)
-    return VecNormalize(games, training=training, norm_reward=training) if normalize else games
+    try:
+        return VecNormalize(games, training=training, norm_reward=training) if normalize else games
+    except ValueError as error:
+        raise UsageError(f"the environment {name!r} cannot be normalised: {error}") from error
 
 
 def normalizer_state(environments: VecEnv) -> dict[str, Any] | None:
@@ -75,7 +78,7 @@ def _draw_without_screen() -> None:
         os.environ.setdefault("MUJOCO_GL", "egl")
 
 
-def _gymnasium(name: str, count: int, drawn: bool) -> VecEnv:
+def _gymnasium(name: str, count: int) -> VecEnv:
     import gymnasium as gym
 
     try:
@@ -83,8 +86,9 @@ def _gymnasium(name: str, count: int, drawn: bool) -> VecEnv:
             warnings.simplefilter(
                 "ignore", DeprecationWarning
             )  # of older versions of an environment, which are a choice
-            return make_vec_env(name, n_envs=count, env_kwargs={"render_mode": "rgb_array"} if drawn else None)
-    except (gym.error.Error, ModuleNotFoundError, ImportError) as error:
+            warnings.filterwarnings("ignore", ".*render_mode")  # pictures are asked for of all, and not all have them
+            return make_vec_env(name, n_envs=count)
+    except (gym.error.Error, ImportError, TypeError) as error:
         raise UsageError(f"the environment {name!r} cannot be made: {str(error).strip()}") from error
 
 

@@ -39,6 +39,8 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     config, learned = load_run(folder)
     rows = list(dict.fromkeys(training.row for training in learned))
     chosen = list(options.rows) or [row for row in rows if not options.vote or row.split()[1] in ("genetic", "random")]
+    if not chosen:
+        raise UsageError(f"vote is True, but no method of the run has a population: it has {', '.join(config.methods)}")
     unknown = [row for row in chosen if row not in rows]
     if unknown:
         raise UsageError(f"rows has {unknown[0]!r}, but the run has {', '.join(rows)}")

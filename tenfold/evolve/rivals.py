@@ -31,30 +31,34 @@ class WeightEvolution:
     Args:
         config: of the run.
         environments: E of them, at their beginning.
-        seed: of what is drawn.
+        seed: of what is drawn, and of the episodes.
+        first: seed of the network that the first members are copies of.
         members: every member's weights by name, (M, ...), or None for new ones.
         steps: environment steps made so far.
     """
 
     def __init__(
-        self, config: Config, environments: VecEnv, seed: int, members: dict[str, Tensor] | None, steps: int
+        self, config: Config, environments: VecEnv, seed: int, first: int, members: dict[str, Tensor] | None, steps: int
     ) -> None:
         self._settings = config.rivals
         self._environments = environments
         self._random = torch.Generator().manual_seed(seed)
         self._model = PPO(
-            "MlpPolicy", environments, seed=seed, device="cpu", policy_kwargs={"net_arch": list(config.learner.hidden)}
+            "MlpPolicy", environments, seed=first, device="cpu", policy_kwargs={"net_arch": list(config.learner.hidden)}
         )
+        environments.seed(seed)  # which the line above has set, too
         self._names = [name for name, _ in self._model.policy.named_parameters() if _is_actor(name)]
         self.members = members or self._first_members()
         self.steps = steps
 
     @classmethod
-    def resumed(cls, config: Config, environments: VecEnv, seed: int, state: dict[str, Any] | None) -> WeightEvolution:
+    def resumed(
+        cls, config: Config, environments: VecEnv, seed: int, state: dict[str, Any] | None, *, first: int = 0
+    ) -> WeightEvolution:
         """Of a training's state, or new."""
         if state is None:
-            return cls(config, environments, seed, None, 0)
-        return cls(config, environments, seed, dict(state["members"]), state["steps"])
+            return cls(config, environments, seed, first, None, 0)
+        return cls(config, environments, seed, first, dict(state["members"]), state["steps"])
 
     def run(self, target: int) -> dict[str, Any]:
         """Whole generations until `target` environment steps are made; the state of a training."""

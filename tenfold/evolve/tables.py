@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,22 +118,26 @@ def phase_gains(history: list[dict[str, float]]) -> tuple[NDArray[np.float64], N
     return last - first, np.append(first[1:] - last[:-1], np.nan)[: len(history)]
 
 
-def curve_lines(config: Config, states: Mapping[Training, State | None]) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """(row, number of the evaluation, values) of each evaluation that all replicas of the row have had."""
+def curve_lines(config: Config, states: Mapping[Training, State | None]) -> list[tuple[str, dict[str, float]]]:
+    """(row, values) of the evaluations that all replicas of the row have had: row by row, up to the first that is not there yet."""
+    lines = []
     for row, own in _by_row(config, states).items():
-        for number in range(min((len(state["curve"]) for state in own), default=0)):
-            at = [state["curve"][number] for state in own]
-            found = estimate([value for _, value in at], resamples=config.metrics.resamples)
-            values = {
-                "steps": float(at[0][0]),
-                "return": found.value,
-                "return low": found.low,
-                "return high": found.high,
-            }
-            last = [_last_generation(state["history"], at[0][0]) for state in own]
-            if all(last):
-                values |= {name: float(np.mean([line[name] for line in last if line])) for name in LOGGED}
-            yield row, number, values
+        reached = min((len(state["curve"]) for state in own), default=0)
+        lines += [(row, _at_evaluation(config, own, number)) for number in range(reached)]
+        if reached < config.train.evaluations:
+            break
+    return lines
+
+
+def _at_evaluation(config: Config, own: list[State], number: int) -> dict[str, float]:
+    """Of the replicas' evaluation with this number: steps, return with its interval, and the population's last generation."""
+    at = [state["curve"][number] for state in own]
+    found = estimate([value for _, value in at], resamples=config.metrics.resamples)
+    values = {"steps": float(at[0][0]), "return": found.value, "return low": found.low, "return high": found.high}
+    last = [_last_generation(state["history"], steps) for state, (steps, _) in zip(own, at, strict=True)]
+    if all(last):
+        values |= {name: float(np.mean([line[name] for line in last if line])) for name in LOGGED}
+    return values
 
 
 def _last_generation(history: list[dict[str, float]], steps: float) -> dict[str, float] | None:

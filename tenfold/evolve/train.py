@@ -6,7 +6,7 @@ was spread over other workers, ends as the uninterrupted one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.crew import Crew, crew
 from ..core.errors import UsageError
@@ -34,7 +34,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
             f"{run.fabric.world_size} processes share the run, but must be 1: crew.workers spreads trainings"
         )
     trainings = trainings_of(config)
-    progress = run.restore() or {"logged": []}
+    logged = (run.restore() or {"logged": 0})["logged"]
     states = {training: run.load(name=training.file) for training in trainings}
     legs = config.train.evaluations
     with (
@@ -46,9 +46,10 @@ def train(config: Config, run: Run) -> dict[str, float]:
         for training in waiting[: config.crew.workers]:
             workers.submit(training, leg, config, training, states[training])
         waiting = waiting[config.crew.workers :]
+        logged = _log(config, run, states, logged)  # what a run that was stopped had not come to
         while any(_done(state) < legs for state in states.values()):
             _take(workers, config, run, states, waiting, meter)
-            progress = _log(config, run, states, progress)
+            logged = _log(config, run, states, logged)
     learned = {training.file: _kept(state) for training, state in states.items() if state}
     run.save({"trainings": learned}, name="best")
     results = Results.of(config, {training: state for training, state in states.items() if state})
@@ -74,18 +75,14 @@ def _take(
         workers.submit(following, leg, config, following, states[following])
 
 
-def _log(config: Config, run: Run, states: dict[Training, State | None], progress: dict[str, Any]) -> dict[str, Any]:
-    """Log what all replicas of a row have reached, each line once and in one order, whoever was first."""
-    logged = list(progress["logged"])
-    for row, number, values in curve_lines(config, states):
-        name = f"{row} {number}"
-        if name not in logged:
-            steps = int(values.pop("steps"))
-            run.log(steps, values, stage=row)
-            logged.append(name)
-    if len(logged) > len(progress["logged"]):
-        run.save({"logged": logged})
-    return {"logged": logged}
+def _log(config: Config, run: Run, states: dict[Training, State | None], logged: int) -> int:
+    """Log what all replicas of a row have reached, in the same order whoever was first; returns how many lines there are now."""
+    lines = curve_lines(config, states)
+    for row, values in lines[logged:]:
+        run.log(int(values.pop("steps")), values, stage=row)
+    if len(lines) > logged:
+        run.save({"logged": len(lines)})
+    return len(lines)
 
 
 def _done(state: State | None) -> int:

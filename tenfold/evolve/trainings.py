@@ -22,6 +22,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 
 from ..core.batches import derive_seed
+from ..core.errors import UsageError
 from .algorithms import G2A2C, G2PPO, GeneticGated
 from .config import Config, MethodName
 from .environments import ATARI, load_normalizer, make_environments, normalizer_state
@@ -78,16 +79,17 @@ def leg(config: Config, training: Training, state: State | None) -> State:
     began = time.monotonic()
     done = 0 if state is None else state["leg"]
     target = -(-config.train.steps * (done + 1) // config.train.evaluations)
-    seed = seed_of(config, training, "leg", done)
+    seed, first = seed_of(config, training, "leg", done), seed_of(config, training, "weights")
     with one_thread():
         environments = make_environments(
             training.env, config.learner.n_envs, seed=seed, training=True, normalize=normalizes(config, training)
         )
         try:
             if training.method == "weights":
-                after = WeightEvolution.resumed(config, environments, seed, state).run(target)
+                build(config, training, environments, seed=first, share=1.0)  # refuses what does not suit
+                after = WeightEvolution.resumed(config, environments, seed, state, first=first).run(target)
             else:
-                after = _learned(config, training, environments, seed, state, target)
+                after = _learned(config, training, environments, first, seed, state, target)
         finally:
             environments.close()
         returns = evaluate(config, training, after)
@@ -171,12 +173,15 @@ def build(config: Config, training: Training, environments: Any, *, seed: int, s
         options["policy_kwargs"] = {"net_arch": list(settings.hidden)}
     if settings.algorithm == "ppo":
         options |= {name: getattr(settings, name) for name in ("batch_size", "n_epochs", "clip_range")}
-    policy = "CnnPolicy" if pictures else "MlpPolicy"
-    if training.method in ("plain", "weights"):
-        return (PPO if settings.algorithm == "ppo" else A2C)(policy, environments, **options)
-    genetics = replace(config.genetics, selection="random") if training.method == "random" else config.genetics
-    kind = G2PPO if settings.algorithm == "ppo" else G2A2C
-    return kind(policy, environments, population=config.population, genetics=genetics, **options)
+    plain, gated = (PPO, G2PPO) if settings.algorithm == "ppo" else (A2C, G2A2C)
+    kind: type[OnPolicyAlgorithm] = plain if training.method in ("plain", "weights") else gated
+    if kind is gated:
+        genetics = replace(config.genetics, selection="random") if training.method == "random" else config.genetics
+        options |= {"population": config.population, "genetics": genetics}
+    try:
+        return kind("CnnPolicy" if pictures else "MlpPolicy", environments, **options)
+    except (AssertionError, NotImplementedError, ValueError) as error:  # how stable-baselines3 refuses
+        raise UsageError(f"{settings.algorithm} cannot learn in {training.env}: {error}") from error
 
 
 class Falling:
@@ -187,7 +192,7 @@ class Falling:
 
     def __call__(self, remaining: float) -> float:
         """The rate where `remaining` of the share is left, 1 to 0."""
-        return self._first * (1 - (1 - remaining) * self._share)
+        return self._first * max(0.0, 1 - (1 - remaining) * self._share)  # the last rollout may reach beyond the end
 
 
 class Beginning(BaseCallback):
@@ -205,10 +210,9 @@ class Beginning(BaseCallback):
 
 
 def _learned(
-    config: Config, training: Training, environments: Any, seed: int, state: State | None, target: int
+    config: Config, training: Training, environments: Any, first: int, seed: int, state: State | None, target: int
 ) -> State:
     """What the algorithm knows once it has made `target` steps."""
-    first = seed_of(config, training, "weights")
     model = build(config, training, environments, seed=first, share=target / config.train.steps)
     environments.seed(seed)
     if state is not None:

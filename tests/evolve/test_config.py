@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -149,6 +148,4 @@ def test_presets_are_what_they_say() -> None:
     assert PRESETS["paper"].learner.algorithm == "a2c"
     assert PRESETS["atari-ppo"].learner.algorithm == "ppo"
     assert PRESETS["mujoco"].learner.normalize
-    laptop = PRESETS["laptop"]
-    assert replace(laptop, crew=CrewSettings()) == Config()
-    assert laptop.crew.workers == 2
+    assert PRESETS["laptop"].crew.workers == 2

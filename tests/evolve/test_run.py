@@ -339,11 +339,21 @@ def test_the_evaluation_finds_the_final_returns_again(straight: Run) -> None:
     assert more != some
 
 
-def test_the_evaluation_lets_the_population_vote(straight: Run) -> None:
-    voted = commands.evaluate(straight.path, EvalOptions(vote=True, episodes=10))
+def test_the_evaluation_lets_the_population_vote(straight: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    play = evaluate_module.play
+
+    def watched(*arguments: Any, vote: bool, **options: Any) -> list[float]:
+        asked.append(vote)
+        return play(*arguments, vote=vote, **options)
+
+    monkeypatch.setattr(evaluate_module, "play", watched)
+    voted = commands.evaluate(straight.path, EvalOptions(vote=True))
     assert list(voted) == [f"CartPole-v1 genetic/{column}" for column in FINAL[:3]]
-    assert voted == commands.evaluate(straight.path, EvalOptions(vote=True, episodes=10, rows=("CartPole-v1 genetic",)))
-    assert voted != commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 genetic",), episodes=10))
+    assert voted == commands.evaluate(straight.path, EvalOptions(vote=True, rows=("CartPole-v1 genetic",)))
+    assert asked == [True] * 4
+    commands.evaluate(straight.path, EvalOptions(rows=("CartPole-v1 genetic",)))
+    assert asked[4:] == [False] * 2
 
 
 @pytest.mark.usefixtures("quick")
@@ -351,7 +361,7 @@ def test_a_vote_is_refused_where_no_method_has_a_population(tmp_path: Path) -> N
     config = replace(TINY, methods=("plain",))
     run = created(config, tmp_path)
     run.finish(training_module.train(config, run))
-    with pytest.raises(UsageError, match="no population to vote"):
+    with pytest.raises(UsageError, match="no method of the run has a population"):
         evaluate(run.path, EvalOptions(vote=True))
 
 

@@ -101,7 +101,8 @@ def test_the_same_state_leads_to_the_same_state(kind: str) -> None:
     torch.manual_seed(99)  # whatever was drawn before
     np.random.seed(99)  # noqa: NPY002
     assert same(leg(config, training, None), states[0])
-    assert not same(states[0]["policy"], states[1]["policy"])
+    changed = "members" if kind == "weights" else "policy"  # the best of evolved members may stay the best
+    assert not same(states[0][changed], states[1][changed])
 
 
 @pytest.mark.parametrize("kind", KINDS)
