@@ -51,7 +51,7 @@ class GeneticGated(OnPolicyAlgorithm):
         env: environment, name of one, or vectorised environments; each with a `Monitor`, which fitness is read from.
         population: N, members, at least 1. With 1 there are no generations, and it is the plain algorithm.
         genetics: phases and operators; see `GeneticSettings`.
-        *args, **kwargs: those of the algorithm itself, with the same defaults. `seed` decides about genes, too; without one
+        args: those of the algorithm itself, with the same defaults; by name, too. `seed` decides about genes as well; without one
             they are drawn anew each time.
 
     Raises:

@@ -78,7 +78,11 @@ class Remembering(RolloutBuffer):
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> Any:
         if self._policy is not None and self._table is not None:
             for_all = len(self._table) == 1
-            self._policy.act_as(self._table if for_all else self._table[torch.from_numpy(batch_inds)])
+            self._policy.act_as(
+                self._table
+                if for_all
+                else self._table.index_select(0, torch.from_numpy(batch_inds).to(self._table.device))
+            )
         return super()._get_samples(batch_inds, env)
 
     def _prepare(self) -> None:

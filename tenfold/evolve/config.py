@@ -106,7 +106,7 @@ class LearnerSettings:
 class TrainSettings:
     """How long every method learns, and how often."""
 
-    steps: int = 100_000
+    timesteps: int = 100_000
     """environment steps of each training, at least 1; those of the population phase count as all others"""
     replicas: int = 5
     """trainings of each method in each environment, each with a seed of its own, at least 1"""
@@ -114,9 +114,9 @@ class TrainSettings:
     """how often a training is evaluated, evenly over its steps, at least 1; all environments begin anew after each"""
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "train.steps", self.steps, "at least 1")
+        require(self.timesteps >= 1, "train.timesteps", self.timesteps, "at least 1")
         require(self.replicas >= 1, "train.replicas", self.replicas, "at least 1")
-        require(1 <= self.evaluations <= self.steps, "train.evaluations", self.evaluations, "1 to train.steps")
+        require(1 <= self.evaluations <= self.timesteps, "train.evaluations", self.evaluations, "1 to train.timesteps")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Config:
     """Everything an `evolve` training needs."""
 
     envs: tuple[str, ...] = ("CartPole-v1", "Acrobot-v1")
-    """names of Gymnasium environments; `module:Name-v0` imports the module first, ALE/... are Atari games"""
+    """names of Gymnasium environments; MODULE:Name-v0 imports the module first, ALE/... are Atari games"""
     methods: tuple[MethodName, ...] = ("genetic", "plain", "random")
     """genetic (this method), plain (the algorithm as it is), random (gates drawn anew, not bred), weights (no gradients)"""
     population: int = 8
@@ -259,12 +259,13 @@ PRESETS: dict[str, Config] = {
     "smoke": Config(
         envs=("CartPole-v1",),
         methods=("genetic", "plain", "random", "weights"),
+        genetics=GeneticSettings(phase_steps=256),
         learner=LearnerSettings(n_steps=64, learning_rate=1e-3),
-        train=TrainSettings(steps=8_000, replicas=2, evaluations=2),
-        metrics=MetricSettings(episodes=5),
+        train=TrainSettings(timesteps=6_000, replicas=2, evaluations=2),
+        metrics=MetricSettings(episodes=4),
     ),
     # minutes on two CPU cores
-    "laptop": Config(train=TrainSettings(steps=40_000, evaluations=8), crew=CrewSettings(workers=2)),
+    "laptop": Config(train=TrainSettings(timesteps=40_000, evaluations=8), crew=CrewSettings(workers=2)),
     # the method's own field, in the settings of the A2C paper's successors: 10 million steps are 40 million frames
     "paper": Config(
         envs=ATARI,
@@ -278,7 +279,7 @@ PRESETS: dict[str, Config] = {
             ent_coef=0.01,
             vf_coef=0.25,
         ),
-        train=TrainSettings(steps=10_000_000, replicas=3, evaluations=20),
+        train=TrainSettings(timesteps=10_000_000, replicas=3, evaluations=20),
         metrics=MetricSettings(deterministic=False),
     ),
     "atari-ppo": Config(
@@ -286,12 +287,12 @@ PRESETS: dict[str, Config] = {
         learner=LearnerSettings(
             n_envs=8, n_epochs=4, learning_rate=2.5e-4, schedule="linear", clip_range=0.1, ent_coef=0.01
         ),
-        train=TrainSettings(steps=10_000_000, replicas=3, evaluations=20),
+        train=TrainSettings(timesteps=10_000_000, replicas=3, evaluations=20),
         metrics=MetricSettings(deterministic=False),
     ),
     "mujoco": Config(
         envs=MUJOCO,
         learner=LearnerSettings(n_steps=256, normalize=True),
-        train=TrainSettings(steps=1_000_000, replicas=3, evaluations=20),
+        train=TrainSettings(timesteps=1_000_000, replicas=3, evaluations=20),
     ),
 }

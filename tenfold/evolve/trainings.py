@@ -78,7 +78,7 @@ def leg(config: Config, training: Training, state: State | None) -> State:
     """
     began = time.monotonic()
     done = 0 if state is None else state["leg"]
-    target = -(-config.train.steps * (done + 1) // config.train.evaluations)
+    target = -(-config.train.timesteps * (done + 1) // config.train.evaluations)
     seed, first = seed_of(config, training, "leg", done), seed_of(config, training, "weights")
     with one_thread():
         environments = make_environments(
@@ -213,7 +213,7 @@ def _learned(
     config: Config, training: Training, environments: Any, first: int, seed: int, state: State | None, target: int
 ) -> State:
     """What the algorithm knows once it has made `target` steps."""
-    model = build(config, training, environments, seed=first, share=target / config.train.steps)
+    model = build(config, training, environments, seed=first, share=target / config.train.timesteps)
     environments.seed(seed)
     if state is not None:
         load_normalizer(environments, state["normalizer"])

@@ -420,6 +420,7 @@ def test_the_genetic_part_draws_nothing_from_global_generators() -> None:
 # learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_learns(seed: int) -> None:
     given: dict[str, Any] = {"n_steps": 64, "batch_size": 256, "n_epochs": 5, "learning_rate": 1e-3}

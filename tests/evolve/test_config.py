@@ -51,10 +51,13 @@ NAN = float("nan")
         (lambda: LearnerSettings(clip_range=0.0), r"learner\.clip_range is 0\.0, but must be above 0"),
         (lambda: LearnerSettings(hidden=()), r"learner\.hidden is \(\), but must be at least one width above 0"),
         (lambda: LearnerSettings(hidden=(8, 0)), r"learner\.hidden is \(8, 0\)"),
-        (lambda: TrainSettings(steps=0), r"train\.steps is 0, but must be at least 1"),
+        (lambda: TrainSettings(timesteps=0), r"train\.timesteps is 0, but must be at least 1"),
         (lambda: TrainSettings(replicas=0), r"train\.replicas is 0, but must be at least 1"),
-        (lambda: TrainSettings(evaluations=0), r"train\.evaluations is 0, but must be 1 to train\.steps"),
-        (lambda: TrainSettings(steps=9, evaluations=10), r"train\.evaluations is 10, but must be 1 to train\.steps"),
+        (lambda: TrainSettings(evaluations=0), r"train\.evaluations is 0, but must be 1 to train\.timesteps"),
+        (
+            lambda: TrainSettings(timesteps=9, evaluations=10),
+            r"train\.evaluations is 10, but must be 1 to train\.timesteps",
+        ),
         (lambda: MetricSettings(episodes=0), r"metrics\.episodes is 0, but must be at least 1"),
         (lambda: MetricSettings(resamples=99), r"metrics\.resamples is 99, but must be at least 100"),
         (lambda: RivalSettings(members=3, parents=1), r"rivals\.members is 3, but must be at least 4"),
@@ -117,7 +120,7 @@ def test_settings_at_their_limits_are_taken() -> None:
     assert GeneticSettings(phase_steps=0, episodes=1, tournament_size=1, elites=1, start_open=1.0)
     assert LearnerSettings(n_envs=1, n_steps=2, batch_size=2, n_epochs=1, gamma=1.0, gae_lambda=0.0, hidden=(1,))
     assert LearnerSettings(n_envs=2, n_steps=1, batch_size=2, gae_lambda=1.0)
-    assert TrainSettings(steps=1, replicas=1, evaluations=1)
+    assert TrainSettings(timesteps=1, replicas=1, evaluations=1)
     assert MetricSettings(episodes=1, resamples=100)
     assert RivalSettings(members=4, parents=1)
     assert RivalSettings(members=4, parents=3)
@@ -143,7 +146,7 @@ def test_presets_are_what_they_say() -> None:
     for name in ("paper", "atari-ppo"):
         preset = PRESETS[name]
         assert all(env.startswith("ALE/") for env in preset.envs)
-        assert (preset.train.steps, preset.learner.schedule) == (10_000_000, "linear")
+        assert (preset.train.timesteps, preset.learner.schedule) == (10_000_000, "linear")
         assert not preset.metrics.deterministic
     assert PRESETS["paper"].learner.algorithm == "a2c"
     assert PRESETS["atari-ppo"].learner.algorithm == "ppo"

@@ -39,7 +39,7 @@ SMALL = Config(
     population=3,
     genetics=GeneticSettings(elite_share=0.2, phase_steps=0),
     learner=LearnerSettings(n_envs=4, n_steps=32, batch_size=64, n_epochs=2, hidden=(8, 8), normalize=True),
-    train=TrainSettings(steps=256, replicas=2, evaluations=1),
+    train=TrainSettings(timesteps=256, replicas=2, evaluations=1),
     metrics=MetricSettings(episodes=1, resamples=100),
 )
 ROWS = np.array([[0.0, 0.5, 0.01, -0.3], [0.1, -2.0, 0.2, 3.0], [-1.0, 1.0, -0.1, -1.0]], np.float32)
@@ -199,7 +199,7 @@ def test_what_the_run_has_not_is_refused(demo: EvolveDemo, options: DemoOptions,
 
 
 def test_observations_that_are_no_rows_are_refused(tmp_path: Path) -> None:
-    small = replace(SMALL.train, steps=128, replicas=1)
+    small = replace(SMALL.train, timesteps=128, replicas=1)
     plain = replace(SMALL.learner, normalize=False)
     run = learned(replace(SMALL, envs=("FrozenLake-v1",), train=small, learner=plain), tmp_path)
     found = load(run.path)(DemoOptions())
@@ -212,7 +212,7 @@ def test_observations_that_are_no_rows_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_without_the_method_has_no_demo(tmp_path: Path) -> None:
-    small = replace(SMALL.train, steps=128, replicas=1)
+    small = replace(SMALL.train, timesteps=128, replicas=1)
     run = learned(replace(SMALL, envs=("CartPole-v1",), methods=("random", "plain"), train=small), tmp_path)
     with pytest.raises(
         UsageError, match=r"was trained without genetic gates, which the demo needs; it has random, plain$"

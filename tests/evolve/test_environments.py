@@ -339,6 +339,7 @@ def test_games_have_gymnasiums_names_and_actions(name: str) -> None:
     games.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["G2A2C", "G2PPO"])
 def test_populations_of_convolutions_learn_from_games(algorithm: str) -> None:
     pytest.importorskip("ale_py")

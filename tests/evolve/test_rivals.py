@@ -32,7 +32,7 @@ CONFIG = Config(
     envs=("CartPole-v1",),
     methods=("weights",),
     learner=LearnerSettings(hidden=(6, 5)),
-    train=TrainSettings(steps=500, replicas=1, evaluations=1),
+    train=TrainSettings(timesteps=500, replicas=1, evaluations=1),
     metrics=MetricSettings(episodes=10),
     rivals=RivalSettings(members=5, parents=2, noise=0.5),
 )
@@ -232,6 +232,7 @@ def test_it_goes_on_from_a_state_and_leaves_it() -> None:
     assert all(torch.equal(given["members"][name], value) for name, value in state["members"].items())
 
 
+@pytest.mark.slow
 def test_it_learns_to_balance_a_pole() -> None:
     config = replace(CONFIG, rivals=RivalSettings(members=16, parents=4, noise=0.5))
     environments = make_environments("CartPole-v1", 16, seed=0, training=True)

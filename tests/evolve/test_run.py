@@ -43,7 +43,7 @@ TINY = Config(
     population=4,
     genetics=GeneticSettings(elite_share=0.5, phase_steps=0),
     learner=LearnerSettings(n_envs=4, n_steps=32, batch_size=64, n_epochs=1, hidden=(16, 16)),
-    train=TrainSettings(steps=1500, replicas=2, evaluations=2),
+    train=TrainSettings(timesteps=1500, replicas=2, evaluations=2),
     metrics=MetricSettings(episodes=2, resamples=100),
     rivals=RivalSettings(members=4, parents=2),
 )
@@ -79,6 +79,7 @@ def test_the_same_seed_gives_the_same_metrics_and_another_does_not(
         assert other[name] != straight.status["metrics"][name]
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(straight: Run, tmp_path: Path) -> None:
     config = replace(TINY, crew=CrewSettings(workers=2))
     spread = created(config, tmp_path)
@@ -309,7 +310,7 @@ def test_several_processes_for_one_run_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", get_args(MethodName))
 def test_every_method_works_alone(method: MethodName, tmp_path: Path) -> None:
-    small = TrainSettings(steps=300, replicas=1, evaluations=1)
+    small = TrainSettings(timesteps=300, replicas=1, evaluations=1)
     config = replace(TINY, methods=(method,), train=small, metrics=replace(TINY.metrics, episodes=1))
     run = trained(config, tmp_path)
     metrics = run.status["metrics"]

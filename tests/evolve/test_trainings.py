@@ -51,7 +51,7 @@ TINY = Config(
     population=4,
     genetics=GeneticSettings(elite_share=0.2, phase_steps=0),
     learner=LearnerSettings(n_envs=4, n_steps=16, batch_size=32, n_epochs=2, learning_rate=3e-4, hidden=(16, 16)),
-    train=TrainSettings(steps=768, replicas=2, evaluations=3),
+    train=TrainSettings(timesteps=768, replicas=2, evaluations=3),
     metrics=MetricSettings(episodes=2, resamples=100),
     rivals=RivalSettings(members=4, parents=2),
 )
@@ -134,9 +134,9 @@ def test_a_state_says_how_far_it_is(kind: str) -> None:
         assert state["leg"] == len(state["curve"]) == number
         assert state["curve"][:-1] == (states[number - 2]["curve"] if number > 1 else [])
         assert state["curve"][-1][0] == state["steps"]
-        assert state["steps"] >= config.train.steps * number / config.train.evaluations
+        assert state["steps"] >= config.train.timesteps * number / config.train.evaluations
         if kind != "weights":
-            assert state["steps"] == config.train.steps * number / config.train.evaluations
+            assert state["steps"] == config.train.timesteps * number / config.train.evaluations
     assert 0 < states[0]["seconds"] < states[1]["seconds"] < states[2]["seconds"]
 
 
@@ -208,7 +208,7 @@ def test_the_schedule_over_legs_is_that_over_one_training(
 
     monkeypatch.setattr(PPO, "train", watched)
     linear = replace(TINY.learner, schedule="linear", n_epochs=1)
-    config = replace(TINY, learner=linear, train=TrainSettings(steps=steps, evaluations=evaluations))
+    config = replace(TINY, learner=linear, train=TrainSettings(timesteps=steps, evaluations=evaluations))
     state: State | None = None
     for _ in range(evaluations):
         state = leg(config, Training("CartPole-v1", "plain", 0), state)
@@ -226,7 +226,7 @@ def test_the_same_replica_of_two_methods_begins_with_equal_weights(method: Metho
     still = replace(
         TINY,
         learner=replace(TINY.learner, learning_rate=1e-30),
-        train=TrainSettings(steps=64, evaluations=1),
+        train=TrainSettings(timesteps=64, evaluations=1),
         rivals=replace(TINY.rivals, noise=1e-30),
     )
 
