@@ -5,15 +5,13 @@ The reporting standard of reinforcement learning (Agarwal et al. 2021, "Deep RL 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
-
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Estimate(NamedTuple):

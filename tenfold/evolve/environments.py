@@ -83,9 +83,8 @@ def _gymnasium(name: str, count: int) -> VecEnv:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # of older versions of an environment, which are a choice
+            # of older versions of an environment, which are a choice
+            warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", ".*render_mode")  # pictures are asked for of all, and not all have them
             return make_vec_env(name, n_envs=count)
     except (gym.error.Error, ImportError, TypeError) as error:

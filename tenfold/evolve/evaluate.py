@@ -15,12 +15,15 @@ from .tables import Results, area_columns, comparisons, population_columns, retu
 from .trainings import State, Training, trainings_of
 from .trainings import evaluate as play
 
+VOTERS = ("genetic", "random")
+"""methods that have a population"""
+
 
 def final_metrics(config: Config, results: Results) -> dict[str, float]:
     """All metrics of a run, named "row/column"; see the README for both."""
     metrics: dict[str, float] = {}
-    for row, returns in results.returns.items():
-        columns = return_columns(config, returns[:, -1]) | area_columns(config, results.areas(row))
+    for row in results.returns:
+        columns = return_columns(config, results.finals(row)) | area_columns(config, results.areas(row))
         columns |= population_columns(results.histories[row])
         metrics |= {f"{row}/{name}": value for name, value in columns.items()}
     return metrics | comparisons(config, results)
@@ -38,13 +41,14 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     """
     config, learned = load_run(folder)
     rows = list(dict.fromkeys(training.row for training in learned))
-    chosen = list(options.rows) or [row for row in rows if not options.vote or row.split()[1] in ("genetic", "random")]
+    playing = [row for row in rows if not options.vote or row.split()[1] in VOTERS]
+    chosen = list(options.rows) or playing
     if not chosen:
         raise UsageError(f"vote is True, but no method of the run has a population: it has {', '.join(config.methods)}")
     unknown = [row for row in chosen if row not in rows]
     if unknown:
         raise UsageError(f"rows has {unknown[0]!r}, but the run has {', '.join(rows)}")
-    single = [row for row in chosen if options.vote and row.split()[1] not in ("genetic", "random")]
+    single = [row for row in chosen if row not in playing]
     if single:
         raise UsageError(f"rows has {single[0]!r}, which has no population to vote")
     wanted = [training for training in learned if training.row in chosen]

@@ -60,8 +60,12 @@ class Roster:
         self.chromosomes, self.elite = chromosomes, elite
         self.returns = [[] for _ in chromosomes]
         self._begun = np.zeros(len(chromosomes), dtype=np.int64)
-        # enough that no environment is left without a member
-        self.quota = max(self.settings.episodes, -(-self.environments // len(chromosomes)))
+        self.quota = max(self.settings.episodes, self._least_quota)
+
+    @property
+    def _least_quota(self) -> int:
+        """Episodes of each member with which no environment is left without one."""
+        return -(-self.environments // len(self.chromosomes))
 
     def release(self) -> None:
         """All environments were reset: whatever was being played counts for nothing, and everyone is assigned anew."""
@@ -140,9 +144,7 @@ class Roster:
         """Go on from a `state`; all environments begin new episodes."""
         for name in ("populating", "steps", "elite_steps", "phase_steps", "quota"):
             setattr(self, name, state[name])
-        self.quota = max(
-            self.quota, -(-self.environments // len(self.chromosomes))
-        )  # there may be more environments now
+        self.quota = max(self.quota, self._least_quota)  # there may be more environments now
         self.returns = [list(returns) for returns in state["returns"]]
         self.elite_returns = list(state["elite_returns"])
         self.release()

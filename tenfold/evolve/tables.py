@@ -13,6 +13,8 @@ from ..core.replicates import difference, estimate, probability_of_improvement
 from .config import Config
 from .trainings import State, Training, trainings_of
 
+COLUMNS = {"final": ("final return", "final low", "final high"), "area": ("area", "area low", "area high")}
+"""of an estimate: its value and the ends of its interval"""
 LOGGED = ("diversity", "mean fitness", "fitness spread", "open genes of elite", "elite changed")
 """columns of a generation that are logged with the curve"""
 
@@ -54,12 +56,12 @@ class Results:
 
 def return_columns(config: Config, finals: NDArray[np.float64]) -> dict[str, float]:
     """Interquartile mean and 95 % interval of the final returns (R,)."""
-    return dict(zip(("final return", "final low", "final high"), _estimated(config, finals), strict=True))
+    return dict(zip(COLUMNS["final"], _estimated(config, finals), strict=True))
 
 
 def area_columns(config: Config, areas: NDArray[np.float64]) -> dict[str, float]:
     """The same of the areas under the learning curves (R,)."""
-    return dict(zip(("area", "area low", "area high"), _estimated(config, areas), strict=True))
+    return dict(zip(COLUMNS["area"], _estimated(config, areas), strict=True))
 
 
 def comparisons(config: Config, results: Results) -> dict[str, float]:
@@ -70,10 +72,7 @@ def comparisons(config: Config, results: Results) -> dict[str, float]:
         row = f"{ours} - {theirs.split()[1]}"
         for column, of in (("final", results.finals), ("area", results.areas)):
             found = difference(of(ours), of(theirs), resamples=config.metrics.resamples)
-            names = (
-                ("final return", "final low", "final high") if column == "final" else ("area", "area low", "area high")
-            )
-            metrics |= {f"{row}/{name}": value for name, value in zip(names, found, strict=True)}
+            metrics |= {f"{row}/{name}": value for name, value in zip(COLUMNS[column], found, strict=True)}
             metrics[f"{row}/{column} better"] = probability_of_improvement(of(ours), of(theirs)).value
     return metrics
 
@@ -118,15 +117,20 @@ def phase_gains(history: list[dict[str, float]]) -> tuple[NDArray[np.float64], N
     return last - first, np.append(first[1:] - last[:-1], np.nan)[: len(history)]
 
 
-def curve_lines(config: Config, states: Mapping[Training, State | None]) -> list[tuple[str, dict[str, float]]]:
-    """(row, values) of the evaluations that all replicas of the row have had: row by row, up to the first that is not there yet."""
-    lines = []
+def curve_lines(
+    config: Config, states: Mapping[Training, State | None], first: int
+) -> list[tuple[str, dict[str, float]]]:
+    """(row, values) of the evaluations that all replicas of the row have had: row by row, up to the first that is not there yet.
+
+    The `first` of them are passed over: their intervals, which take time, were computed before.
+    """
+    reached = []
     for row, own in _by_row(config, states).items():
-        reached = min((len(state["curve"]) for state in own), default=0)
-        lines += [(row, _at_evaluation(config, own, number)) for number in range(reached)]
-        if reached < config.train.evaluations:
+        count = min((len(state["curve"]) for state in own), default=0)
+        reached += [(row, own, number) for number in range(count)]
+        if count < config.train.evaluations:
             break
-    return lines
+    return [(row, _at_evaluation(config, own, number)) for row, own, number in reached[first:]]
 
 
 def _at_evaluation(config: Config, own: list[State], number: int) -> dict[str, float]:

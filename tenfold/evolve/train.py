@@ -77,12 +77,12 @@ def _take(
 
 def _log(config: Config, run: Run, states: dict[Training, State | None], logged: int) -> int:
     """Log what all replicas of a row have reached, in the same order whoever was first; returns how many lines there are now."""
-    lines = curve_lines(config, states)
-    for row, values in lines[logged:]:
+    lines = curve_lines(config, states, logged)
+    for row, values in lines:
         run.log(int(values.pop("steps")), values, stage=row)
-    if len(lines) > logged:
-        run.save({"logged": len(lines)})
-    return len(lines)
+    if lines:
+        run.save({"logged": logged + len(lines)})
+    return logged + len(lines)
 
 
 def _done(state: State | None) -> int:
