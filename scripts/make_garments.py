@@ -17,7 +17,8 @@ import numpy as np
 
 from tenfold.core.config import DataConfig
 from tenfold.core.data import FORMATS
-from tenfold.core.sources import GARMENTS, GARMENTS_TRAIN, Bytes, Split
+from tenfold.core.embedded_sets import GARMENTS_TRAIN
+from tenfold.core.sources import GARMENTS, Bytes, Split
 
 TEST = 200
 TARGET = Path(__file__).parents[1] / "tenfold" / "core" / "embedded" / "garments.npy.xz"

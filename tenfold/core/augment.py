@@ -98,3 +98,29 @@ def resized_windows(
     # labels are at most 255, which float32 holds exactly
     nearest = F.grid_sample(labels[:, None].float(), places, mode="nearest", padding_mode="border", align_corners=False)
     return pixels, nearest[:, 0].long()
+
+
+def random_windows(batch: Batch, *, size: int, flip: bool) -> Tensor:
+    """A square window of each of the batch's images, at a random place, mirrored half of the time if `flip`.
+
+    The numbers drawn follow from the batch's seed and the image's place in the global batch, not from the process.
+
+    Args:
+        batch: its images are (N, C, H, W) of any type.
+        size: pixels of each side, at most H and W.
+        flip: mirror left to right.
+
+    Returns:
+        (N, C, size, size), same dtype and device as `batch.images`.
+    """
+    count, channels, height, width = batch.images.shape
+    places = batch.draw(lambda generator, n: torch.rand(n, 2, generator=generator), "window")
+    flips = batch.draw(lambda generator, n: torch.rand(n, generator=generator) < (0.5 if flip else 0.0), "flip")
+    room = torch.tensor([height - size + 1, width - size + 1], device=places.device)
+    corners = (places * room).long()
+    across = torch.arange(size, device=places.device)
+    rows = corners[:, :1] + across
+    columns = corners[:, 1:] + torch.where(flips[:, None], across.flip(0), across)
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, size * size)
+    found = batch.images.flatten(2).gather(2, pixels.expand(-1, channels, -1))
+    return found.view(count, channels, size, size)

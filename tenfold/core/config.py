@@ -32,7 +32,7 @@ class DataConfig:
     """Which images to learn from. `embedded` sets need no files; every other one is read from `root`."""
 
     name: str = "garments"
-    """embedded: garments, digits; from root: cifar10, cifar100, svhn, mnist, fashion-mnist, kmnist, folder; or hf:OWNER/NAME"""
+    """embedded: garments, digits, pictures; from root: cifar10, cifar100, svhn, mnist, fashion-mnist, kmnist, folder; or hf:OWNER/NAME"""
     root: Path | None = None
     """folder that holds the files in their official layout; not used by embedded sets"""
     size: int | None = None

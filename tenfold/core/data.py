@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from . import sources
+from . import embedded_sets, sources
 from .config import DataConfig
 from .errors import UsageError
 from .pictures import cover, to_input
@@ -157,8 +157,9 @@ class Format:
 
 
 FORMATS = {
-    "garments": Format(sources.read_garments),
-    "digits": Format(sources.read_digits),
+    "garments": Format(embedded_sets.read_garments),
+    "digits": Format(embedded_sets.read_digits),
+    "pictures": Format(embedded_sets.read_pictures),
     "cifar10": Format(
         partial(sources.read_cifar, sources.CIFAR10),
         Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

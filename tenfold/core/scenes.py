@@ -22,8 +22,9 @@ import numpy as np
 from PIL import Image
 
 from .config import DataConfig
+from .embedded_sets import read_garments
 from .errors import UsageError
-from .sources import GARMENTS, Bytes, read_garments
+from .sources import GARMENTS, Bytes
 
 Part = Literal["train", "test"]
 Array = np.ndarray[Any, np.dtype[Any]]

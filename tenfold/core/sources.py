@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
-import lzma
 import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,10 +30,6 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 DIGITS = tuple("0123456789")
-GARMENTS_TRAIN = 1000
-"""Training images of each class in the embedded file; the rest of each class is for testing."""
-DIGITS_TEST = 36
-"""Test images of each digit, which makes 1,437 / 360."""
 TEST_SHARE = 0.2
 """Share of each class that becomes the test split where files come without one."""
 SHUFFLE = 0
@@ -65,36 +58,6 @@ def place_in_class(targets: Tensor) -> Tensor:
     counts = torch.bincount(targets)
     starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
     return torch.empty_like(targets).scatter_(0, by_class, torch.arange(len(targets)) - starts)
-
-
-# Embedded sets
-
-
-def read_garments(_config: DataConfig, split: Split) -> Source:
-    """The embedded subset of Fashion-MNIST: 1,000 / 200 images of each class, 28 x 28 grey."""
-    stored = _garments()
-    part = stored[:, :GARMENTS_TRAIN] if split == "train" else stored[:, GARMENTS_TRAIN:]
-    targets = torch.arange(part.shape[0]).repeat_interleave(part.shape[1])
-    order = shuffled(len(targets))
-    images = torch.from_numpy(part.reshape(-1, 1, *part.shape[2:]))
-    return Source(GARMENTS, targets[order], images[order])
-
-
-@cache
-def _garments() -> Bytes:
-    """(10 classes, 1200, 28, 28)."""
-    packed = resources.files("tenfold.core.embedded").joinpath("garments.npy.xz").read_bytes()
-    stored: Bytes = np.load(io.BytesIO(lzma.decompress(packed)), allow_pickle=False)
-    return stored
-
-
-def read_digits(_config: DataConfig, split: Split) -> Source:
-    """scikit-learn's handwritten digits, 8 x 8 grey, its values 0..16 scaled to 0..255."""
-    bunch = import_module("sklearn.datasets").load_digits()
-    images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
-    targets = torch.from_numpy(bunch.target).to(torch.int64)
-    chosen = (place_in_class(targets) < DIGITS_TEST) == (split == "test")
-    return Source(DIGITS, targets[chosen], images[chosen])
 
 
 # CIFAR, the official binary layout: records of label byte(s), then 3 x 32 x 32 pixel bytes

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from ..core.batches import derive_seed
 from ..core.checkpoint import load_weights, save_weights
 from ..core.errors import UsageError
+from ..core.modes import evaluating
 from .config import FitSettings
 from .coordinates import Coordinates, Order, order_places
 from .fitting import Progress, log_likelihoods, maximize_likelihood
 from .loss import mixture_draw, mixture_log_prob, mixture_of
-from .modes import evaluating
 from .network import CausalNet, Heads, Norm, check_net, draw_cached
 from .rows import FEWEST, Source, as_rows
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
+from ..core.modes import evaluating
 from .density import LatentDensity
-from .modes import evaluating
 from .paths import likely_path
 from .rows import device_of
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
+from ..core.modes import evaluating
 from ..core.number_files import check_finite
-from .modes import evaluating
 
 FEWEST = 20
 """rows that a density is learned from, at least; a tenth of them is held out"""

@@ -1,0 +1,122 @@
+"""The adversarial loss of one domain, with the discriminator that it is learned against. N pictures, L losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import UsageError
+from . import loss
+from .discriminator import PatchDiscriminator
+from .replay import MixtureReplay
+
+
+class AdversarialLoss(nn.Module):
+    """mean (D(g) - 1)^2 + w mean |G(t, S) - t|: look like the domain, and leave what is of the domain as it is.
+
+    `SymTrainer` calls it as any loss and, because it has `learn`, lets its discriminator learn after every step. The
+    identity part uses the same S as g, as the authors' code does.
+
+    Args:
+        domain: gives a batch of the domain's samples t when called with how many are wanted, such as `Sampler`.
+        discriminator: samples -> scores (N, ...); None makes a `PatchDiscriminator`.
+        identity: w (paper: 5); 0 leaves it out, and saves a pass.
+        learning_rate: of the discriminator's Adam with betas 0.5 and 0.999 (paper: 0.0002).
+        replay: made samples that are kept with their mixtures (paper: 50).
+        seed: of the replay's choices.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        domain: Callable[[int], Tensor],
+        *,
+        discriminator: nn.Module | None = None,
+        identity: float = 5.0,
+        learning_rate: float = 2e-4,
+        replay: int = 50,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if identity < 0 or learning_rate <= 0:
+            raise UsageError(
+                f"identity is {identity} and learning_rate {learning_rate}, but must be at least 0, above 0"
+            )
+        self.discriminator = PatchDiscriminator() if discriminator is None else discriminator
+        self.domain = domain
+        self.identity = identity
+        self.replay = MixtureReplay(replay, seed=seed)
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), learning_rate, betas=(0.5, 0.999))
+        self._real: Tensor | None = None
+
+    def forward(self, made: Tensor, *batch: Any, mix: Tensor, model: Callable[..., Tensor]) -> Tensor:
+        """The loss of each sample, (N,).
+
+        Args:
+            made: what the model gave, (N, ...).
+            batch: not looked at.
+            mix: (N, L), under which it was made.
+            model: called with the domain's samples under the same mixtures.
+        """
+        self._real = self.domain(len(made)).to(made)
+        self.discriminator.requires_grad_(False)  # its parameters learn in `learn` alone
+        found = loss.adversarial(self.discriminator(made))
+        self.discriminator.requires_grad_(True)
+        if self.identity > 0:
+            found = found + self.identity * loss.reconstruction(model(self._real, mix=mix), self._real)
+        return found
+
+    def learn(self, made: Tensor, mix: Tensor, place: int) -> float:
+        """One step of the discriminator after `forward`, on the same samples of the domain; returns its loss.
+
+        Args:
+            made: what the model gave, (N, ...).
+            mix: (N, L), under which it was made.
+            place: which of the L losses this one is.
+        """
+        assert self._real is not None, "forward comes first"
+        shown, mixes = self.replay.exchange(made, mix)
+        value = loss.discrimination(self.discriminator(self._real), self.discriminator(shown), mixes[:, place])
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        self.optimizer.step()
+        return float(value.detach())
+
+    def extra_state(self) -> dict[str, Any]:
+        """All beside the parameters that it needs to go on alike."""
+        drawn = self.domain.random.get_state() if isinstance(self.domain, Sampler) else None
+        return {"optimizer": self.optimizer.state_dict(), "replay": self.replay.state_dict(), "domain": drawn}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Go on from `extra_state`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if isinstance(self.domain, Sampler) and state["domain"] is not None:
+            self.domain.random.set_state(state["domain"].cpu())
+        self.replay.load_state_dict(state["replay"], next(self.discriminator.parameters()).device)
+
+
+class Sampler:
+    """Draws batches from a tensor of samples, with repetition: `Sampler(paintings)(8)`.
+
+    Args:
+        samples: (M, ...), M at least 1.
+        seed: of the draws.
+
+    Raises:
+        UsageError: there are none.
+    """
+
+    def __init__(self, samples: Tensor, *, seed: int = 0) -> None:
+        if len(samples) == 0:
+            raise UsageError("samples are 0, but must be at least 1")
+        self.samples = samples
+        self.random = torch.Generator().manual_seed(seed)
+
+    def __call__(self, count: int) -> Tensor:
+        """(count, ...)."""
+        return self.samples[torch.randint(len(self.samples), (count,), generator=self.random)]
