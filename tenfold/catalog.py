@@ -46,6 +46,11 @@ METHODS = (
         "arXiv:1902.04294 latent density estimator",
     ),
     Method(
+        "translate",
+        "one network trained over every mixture of several losses, the mixture turned at run time",
+        "arXiv:1811.12362 SGN",
+    ),
+    Method(
         "evolve",
         "genetic-gated A2C and PPO: a population of policies in one set of weights",
         "arXiv:1903.01886 Genetic-Gated Networks",

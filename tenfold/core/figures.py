@@ -161,7 +161,7 @@ def picture_grid(images: NDArray[np.uint8] | Sequence[Image], captions: Sequence
     factor = math.ceil(_SMALL_PICTURE / max(width, height))
     width, height, columns = width * factor, height * factor, min(columns, len(pictures))
 
-    font, gap, line = _caption_font(13), 12, 17
+    font, gap, line = caption_font(13), 12, 17
     texts = [_wrap(caption, font, max(width, _SMALL_PICTURE)) for caption in captions]
     cell_width, cell_height = max(width, _SMALL_PICTURE) + gap, height + 6 + line * max(map(len, texts)) + gap
     rows = math.ceil(len(pictures) / columns)
@@ -293,7 +293,7 @@ def _pictures(images: NDArray[np.uint8] | Sequence[Image]) -> list[Image]:
     return [image.convert("RGB") for image in images]
 
 
-def _caption_font(size: int) -> FreeTypeFont:
+def caption_font(size: int) -> FreeTypeFont:
     """DejaVu Sans as matplotlib brings it; Pillow's own font has no arrows and few accents."""
     import matplotlib
     from PIL import ImageFont

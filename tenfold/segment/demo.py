@@ -14,6 +14,7 @@ from ..core.errors import UsageError
 from ..core.frames import count_frames, frames, is_video
 from ..core.mask_files import Bytes
 from ..core.masks import fitted_pixels
+from ..core.names import free_name
 from ..core.pictures import find_pictures
 from .config import DemoOptions
 from .evaluate import TrainedRun, load_run
@@ -56,9 +57,9 @@ class SegmentDemo:
             stems: set[str] = set()
             names: set[str] = set()
             for file in files:
-                stem, alone = _free(file.stem, stems), not is_video(file) and count_frames(file) == 1
+                stem, alone = free_name(file.stem, stems), not is_video(file) and count_frames(file) == 1
                 for number, picture in enumerate(frames(file), 1):
-                    name = _free(stem if alone else f"{stem}-{number:05d}", names)
+                    name = free_name(stem if alone else f"{stem}-{number:05d}", names)
                     picture.thumbnail((LARGEST, LARGEST))
                     labels = self.labels(network, picture)
                     yield (
@@ -87,13 +88,3 @@ def load(folder: Path) -> SegmentDemo:
         UsageError: the folder is not a run of this method, or it has no trained network yet.
     """
     return SegmentDemo(load_run(folder))
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """The name, numbered where it is taken, which it then is; on some systems a and A are one file."""
-    free, number = name, 1
-    while free.casefold() in taken:
-        number += 1
-        free = f"{name}~{number}"
-    taken.add(free.casefold())
-    return free

@@ -1,0 +1,159 @@
+"""Training of a generator over all mixtures beside its rivals: `train(config, run)`.
+
+Every random number follows from (seed, step): a run that was killed and resumed ends as the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.batches import derive_seed
+from ..core.data import ImageSet
+from ..core.device import in_memory_order, total
+from ..core.schedule import learning_rate
+from . import loss
+from .config import Config
+from .evaluate import Evaluator
+from .features import make_looks
+from .objective import Critics, PictureLosses, Translation
+from .pictures import draw_pictures
+from .replay import MixtureReplay
+from .scales import LossScales
+from .stages import Stage, build_generator, stages_of
+from .task import Task, Unpaired, held_out_split
+
+if TYPE_CHECKING:
+    from ..core.run import Run
+
+
+def train(config: Config, run: Run) -> dict[str, float]:
+    """Train every network of the settings, compare them on held-out pictures, and return the metrics.
+
+    Metrics are named "row/column", such as "sgn/ink". Goes on from the run's last checkpoint where there is one. All
+    trained networks are in the checkpoint "best".
+    """
+    task = Task.of(config.data)
+    sets, held_out = task.sets("train"), task.sets(held_out_split(config))
+    device, corners = run.fabric.device, task.corners
+    losses = PictureLosses(make_looks(config.loss.vgg), task.style_pictures(), config.loss).to(device)
+    state = run.restore() or {"networks": {}, "critics": {}, "scales": {}, "progress": None}
+    networks: dict[str, nn.Module] = {}
+    critics: dict[str, Critics] = {}
+    for stage in stages_of(config, corners):
+        networks[stage.name] = in_memory_order(build_generator(stage, config, corners), config.compute).to(device)
+        critics[stage.name] = build_critics(config, task).to(device)
+        if stage.name in state["networks"]:
+            networks[stage.name].load_state_dict(state["networks"][stage.name])
+            critics[stage.name].load_state_dict(state["critics"][stage.name])
+            continue
+        scales = fit(stage, networks[stage.name], critics[stage.name], losses, config, run, sets, state)
+        state = {
+            "networks": {**state["networks"], stage.name: networks[stage.name].state_dict()},
+            "critics": {**state["critics"], stage.name: critics[stage.name].state_dict()},
+            "scales": {**state["scales"], stage.name: scales.factors.detach().cpu()},
+            "progress": None,
+        }
+        run.save(state)
+    best = {name: state[name] for name in ("networks", "scales")}
+    run.save(best | {"corners": list(corners)}, name="best")
+    evaluator = Evaluator(config, corners, losses, held_out, networks, run)
+    metrics = evaluator.all()
+    draw_pictures(run, evaluator)
+    return metrics
+
+
+def fit(
+    stage: Stage,
+    network: nn.Module,
+    critics: Critics,
+    losses: PictureLosses,
+    config: Config,
+    run: Run,
+    sets: Sequence[ImageSet],
+    state: dict[str, Any],
+) -> LossScales:
+    """Train one generator and its critics in place; goes on from `state["progress"]` where that is set."""
+    settings, fabric, device = config.train, run.fabric, run.fabric.device
+    batches = Unpaired(sets, config, rank=fabric.global_rank, world=fabric.world_size)
+    steps = settings.epochs * batches.steps_per_epoch
+    objective = Translation(network, losses, critics, identity=config.loss.identity, active=stage.active)
+    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, betas=(0.5, 0.999))
+    critic_optimizer = torch.optim.Adam(critics.parameters(), settings.critic_rate, betas=(0.5, 0.999))
+    stepping, optimizer = fabric.setup(objective, optimizer)
+    judging, critic_optimizer = fabric.setup(critics, critic_optimizer)
+    replay = MixtureReplay(settings.replay, seed=derive_seed(config.seed, "replay", fabric.global_rank))
+    scales = LossScales(stage.losses, mode=config.loss.scales).to(device)
+    parts = {"network": network, "critics": critics, "scales": scales}
+    optimizers = {"optimizer": optimizer, "critic optimizer": critic_optimizer}
+    step, sums = 0, torch.zeros(stage.losses + 2, device=device)
+    if state["progress"] is not None:
+        step, sums = state["progress"]["step"], state["progress"]["sums"].to(device)
+        for name, part in {**parts, **optimizers}.items():
+            part.load_state_dict(state["progress"][name])
+        replay.load_state_dict(state["progress"]["replay"], device)
+
+    network.train()
+    domains = slice(1, 1 + len(sets) - 1)
+    learns_critics = any(stage.active[domains])
+    with run.progress(stage.name, steps) as meter:
+        meter.advance(step)
+        for batch, windows in batches.from_step(step):
+            if step == steps:
+                break
+            for group, peak in ((optimizer, settings.learning_rate), (critic_optimizer, settings.critic_rate)):
+                group.param_groups[0]["lr"] = learning_rate(peak, "linear", step / steps)
+            pictures, *real = (part.to(device, non_blocking=True) for part in windows)
+            mix = stage.mixes(batch, settings).to(device)
+
+            critics.requires_grad_(False)
+            made, found = stepping(pictures, real, mix)
+            value = loss.mixed_loss(found, mix, scales.factors)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(value)
+            optimizer.step()
+            scales.fold(*(total(fabric, part) for part in scales.statistics(found, mix)))
+
+            critics.requires_grad_(True)
+            critic_value = torch.zeros((), device=device)
+            if learns_critics:
+                shown, shares = replay.exchange(made, mix)
+                critic_value = judging(shown, shares[:, domains], real)
+                critic_optimizer.zero_grad(set_to_none=True)
+                fabric.backward(critic_value)
+                critic_optimizer.step()
+
+            sums += torch.cat([torch.stack([value.detach(), critic_value.detach()]), found.detach().mean(0)])
+            step += 1
+            meter.advance()
+            if step % settings.save_every == 0 or step % batches.steps_per_epoch == 0:
+                if step % batches.steps_per_epoch == 0:
+                    sums = log_epoch(run, stage, step, sums / batches.steps_per_epoch, config)
+                progress = {name: part.state_dict() for name, part in {**parts, **optimizers}.items()}
+                progress |= {"step": step, "sums": sums, "replay": replay.state_dict()}
+                run.save(state | {"progress": progress})
+    network.eval()
+    critics.requires_grad_(True)
+    return scales
+
+
+def build_critics(config: Config, task: Task) -> Critics:
+    """Untrained discriminators; all of a run begin with the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "critics"))
+        return Critics(len(task.domains), config.net)
+
+
+def log_epoch(run: Run, stage: Stage, step: int, means: Tensor, config: Config) -> Tensor:
+    """Log the epoch's means over all processes, and return the sums of the next one."""
+    values = (total(run.fabric, means) / run.fabric.world_size).tolist()
+    names = Task.of(config.data).corners.names
+    needed = [index for index, active in enumerate(stage.active) if active]
+    line = {"objective": values[0]} | {f"loss {names[index]}": values[2 + index] for index in needed}
+    if any(stage.active[index] for index in range(1, 1 + len(config.data.domains))):
+        line["discriminators"] = values[1]
+    run.log(step, line, stage=stage.name)
+    return torch.zeros_like(means)
