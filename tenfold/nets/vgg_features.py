@@ -44,12 +44,19 @@ class VGGFeatures(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        return self.first(images, len(self._taken))
+
+    def first(self, images: Tensor, count: int) -> list[Tensor]:
+        """The outputs of the first `count` of the named layers, without the work for the others."""
+        taken = self._taken[:count]
         found: dict[int, Tensor] = {}
-        for place, part in enumerate(self.features):
+        for place, part in enumerate(self.features.children()):
             images = part(images)
-            if place in self._taken:
+            if place in taken:
                 found[place] = images
-        return [found[place] for place in self._taken]
+            if place == max(taken):
+                break
+        return [found[place] for place in taken]
 
     @classmethod
     def load(cls, path: str | Path, layers: Sequence[str]) -> Self:

@@ -55,6 +55,10 @@ class NetSettings:
     """channels of the generator's stem, at least 1 (paper: 64)"""
     blocks: int = 9
     """residual blocks of the generator, at least 1 (paper: 9)"""
+    skip: bool = False
+    """add the picture before the generator's last tanh (ours; paper: not), which keeps colours where training is short"""
+    doubling: Literal["transposed", "nearest"] = "transposed"
+    """how the generator doubles its features: transposed convolutions (paper), or repeated pixels and a convolution (ours)"""
     reduction: int = 4
     """by which attention's hidden layer is narrower than its features, at least 1 (paper: 4)"""
     critic_width: int = 64
@@ -190,10 +194,10 @@ class DemoOptions:
 
 
 _LAPTOP = Config(
-    data=PictureSettings(size=128, crop=64, style_size=128),
-    net=NetSettings(width=16, blocks=3, critic_width=16, critic_layers=2),
+    data=PictureSettings(size=96, crop=64, style_size=128),
+    net=NetSettings(width=16, blocks=3, critic_width=16, critic_layers=2, skip=True, doubling="nearest"),
     loss=LossSettings(perceptual=0.5, style=(0.5, 0.5, 0.5, 0.5), relative=True),
-    train=TrainSettings(epochs=40, batch_size=8, learning_rate=2e-3, critic_rate=1e-3),
+    train=TrainSettings(epochs=20, batch_size=4, learning_rate=1e-3, critic_rate=1e-3),
     compute=ComputeConfig(channels_last=True),
 )
 

@@ -9,7 +9,7 @@ from ..core.errors import UsageError
 SLOPE = 0.2
 
 
-class PatchDiscriminator(nn.Sequential):
+class PatchDiscriminator(nn.Module):
     """pix2pix's PatchGAN, 2,764,737 parameters as published: pictures (N, 3, H, W) in [-1, 1] -> scores (N, 1, h, w).
 
     Convolutions of 4 x 4, instance norms without scale and shift but in the first and last layer, no sigmoid; it knows
@@ -35,13 +35,13 @@ class PatchDiscriminator(nn.Sequential):
             parts.append(nn.LeakyReLU(SLOPE))
             channels = wider
         parts.append(nn.Conv2d(channels, 1, 4, padding=1))
-        super().__init__(*parts)
+        super().__init__()
+        self.layers = nn.Sequential(*parts)
         for part in parts:
             if isinstance(part, nn.Conv2d):
                 nn.init.normal_(part.weight, 0, 0.02)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Scores of the patches: near 1 for those of the domain, near 0 for made ones."""
-        for part in self:
-            pictures = part(pictures)
-        return pictures
+        found: Tensor = self.layers(pictures)
+        return found

@@ -29,6 +29,8 @@ class FilterBank(nn.Module):
         scales: how many; each next one sees the picture at half the size.
     """
 
+    weight: Tensor
+
     def __init__(self, *, filters: int = 48, scales: int = 4) -> None:
         super().__init__()
         if filters < 1 or scales < 1:
@@ -41,16 +43,24 @@ class FilterBank(nn.Module):
         weight /= weight.flatten(1).norm(dim=1)[:, None, None, None]
         self.register_buffer("weight", weight)
 
+    def one(self, images: Tensor, scale: int) -> Tensor:
+        """What `forward` gives at one scale."""
+        for _ in range(scale):
+            images = F.avg_pool2d(images, 2)
+        return self._filtered(images)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Pictures (N, 3, H, W), normalised as ImageNet's -> features (N, filters, H / 2^s, W / 2^s) for each scale s."""
         found = []
         for _ in range(self.scales):
             if min(images.shape[2:]) < 4:
                 break
-            padded = F.pad(images, (3, 3, 3, 3), mode="reflect")
-            found.append(F.relu(F.conv2d(padded, self.weight)))  # type: ignore[arg-type]
+            found.append(self._filtered(images))
             images = F.avg_pool2d(images, 2)
         return found
+
+    def _filtered(self, images: Tensor) -> Tensor:
+        return F.relu(F.conv2d(F.pad(images, (3, 3, 3, 3), mode="reflect"), self.weight))
 
 
 class Looks(nn.Module):
@@ -71,8 +81,21 @@ class Looks(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """(N, 3, H, W) -> (N, C, h, w) of each layer."""
-        found: Sequence[Tensor] = self.network(((pictures + 1) / 2 - self.mean) / self.std)
+        found: Sequence[Tensor] = self.network(self._normalized(pictures))
         return list(found)
+
+    def content(self, pictures: Tensor) -> Tensor:
+        """The layer that the perceptual loss looks at, (N, C, h, w), without the work for deeper ones where that is known."""
+        images = self._normalized(pictures)
+        if isinstance(self.network, FilterBank):
+            return self.network.one(images, CONTENT)
+        if isinstance(self.network, VGGFeatures):
+            return self.network.first(images, CONTENT + 1)[CONTENT]
+        found: Tensor = self.network(images)[CONTENT]
+        return found
+
+    def _normalized(self, pictures: Tensor) -> Tensor:
+        return ((pictures + 1) / 2 - self.mean) / self.std
 
 
 def make_looks(vgg: Path | None) -> Looks:

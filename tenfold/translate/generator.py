@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,9 @@ from .attention import ConditioningName
 from .mixture import Mix
 from .symmetrize import Symmetrized
 
+Doubling = Literal["transposed", "nearest"]
+FARTHEST = 0.98
+"""how bright a pixel may be that is added before the tanh, which never reaches 1"""
 STRIDE = 4
 """by which the trunk sees pictures smaller"""
 
@@ -32,7 +36,7 @@ class ResidualBlock(nn.Module):
         return found
 
 
-class ResidualGenerator(nn.Sequential):
+class ResidualGenerator(nn.Module):
     """Johnson's and CycleGAN's generator, 11,378,179 parameters as published: pictures in [-1, 1] -> pictures in [-1, 1].
 
     Modules `stem`, `down`, `trunk`, `up` and `out` follow each other, so that each can be named by `symmetrize`.
@@ -40,12 +44,16 @@ class ResidualGenerator(nn.Sequential):
     Args:
         width: channels of the stem, doubled by each of the two halvings (paper: 64).
         blocks: residual blocks (paper: 9).
+        skip: add the picture before the last tanh (ours), so that instance norms need not be undone to keep its colours.
+        doubling: transposed convolutions (paper), or nearest (ours): repeated pixels and a convolution, without their grid.
 
     Raises:
         UsageError: a number is below 1.
     """
 
-    def __init__(self, *, width: int = 64, blocks: int = 9) -> None:
+    def __init__(
+        self, *, width: int = 64, blocks: int = 9, skip: bool = False, doubling: Doubling = "transposed"
+    ) -> None:
         if width < 1 or blocks < 1:
             raise UsageError(f"width is {width} and blocks {blocks}, but both must be at least 1")
         stem = nn.Conv2d(3, width, 7, padding=3, padding_mode="reflect")
@@ -53,20 +61,22 @@ class ResidualGenerator(nn.Sequential):
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
             nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
         ]
-        up = [
-            nn.ConvTranspose2d(4 * width, 2 * width, 3, stride=2, padding=1, output_padding=1),
-            nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1),
-        ]
+        up = [_doubled(4 * width, 2 * width, doubling), _doubled(2 * width, width, doubling)]
         out = nn.Conv2d(width, 3, 7, padding=3, padding_mode="reflect")
-        super().__init__(
-            OrderedDict(
-                stem=_normed(stem),
-                down=nn.Sequential(*(_normed(layer) for layer in down)),
-                trunk=nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks))),
-                up=nn.Sequential(*(_normed(layer) for layer in up)),
-                out=nn.Sequential(out, nn.Tanh()),
-            )
-        )
+        super().__init__()
+        self.stem = _normed(stem)
+        self.down = nn.Sequential(*(_normed(layer) for layer in down))
+        self.trunk = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
+        self.up = nn.Sequential(*(_normed(*layers) for layers in up))
+        self.out = out
+        self.skip = skip
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) in [-1, 1], H and W multiples of 4 from 16 on -> the same."""
+        change: Tensor = self.out(self.up(self.trunk(self.down(self.stem(pictures)))))
+        if self.skip:
+            change = change + torch.atanh(pictures.clamp(-FARTHEST, FARTHEST))
+        return torch.tanh(change)
 
 
 class SymGenerator(Symmetrized):
@@ -81,6 +91,8 @@ class SymGenerator(Symmetrized):
         blocks: residual blocks (paper: 9).
         conditioning: attention (the paper's), film, concat.
         reduction: see `ConditionalAttention`.
+        skip: see `ResidualGenerator`.
+        doubling: see `ResidualGenerator`.
 
     Raises:
         UsageError: a number is out of range, or a name is given twice.
@@ -96,8 +108,10 @@ class SymGenerator(Symmetrized):
         blocks: int = 9,
         conditioning: ConditioningName = "attention",
         reduction: int = 4,
+        skip: bool = False,
+        doubling: Doubling = "transposed",
     ) -> None:
-        network = ResidualGenerator(width=width, blocks=blocks)
+        network = ResidualGenerator(width=width, blocks=blocks, skip=skip, doubling=doubling)
         channels = (width, 4 * width, 4 * width)
         super().__init__(network, losses, self.SITES, channels, conditioning=conditioning, reduction=reduction)
 
@@ -119,8 +133,14 @@ class SymGenerator(Symmetrized):
         return found[:, :, :height, :width]
 
 
-def _normed(layer: nn.Module) -> nn.Sequential:
-    """A convolution, an instance norm without scale and shift, a ReLU."""
-    channels = layer.out_channels
+def _normed(*layers: nn.Module) -> nn.Sequential:
+    """Layers of which the last is a convolution, an instance norm without scale and shift, a ReLU."""
+    channels = layers[-1].out_channels
     assert isinstance(channels, int)
-    return nn.Sequential(layer, nn.InstanceNorm2d(channels), nn.ReLU())
+    return nn.Sequential(*layers, nn.InstanceNorm2d(channels), nn.ReLU())
+
+
+def _doubled(inputs: int, outputs: int, doubling: Doubling) -> list[nn.Module]:
+    if doubling == "transposed":
+        return [nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)]
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")]

@@ -56,7 +56,7 @@ class PictureLosses(nn.Module):
         if self._settings.perceptual == 0:
             return found.new_zeros(len(found))
         with torch.no_grad():
-            goal = self.looks(pictures)[CONTENT]
+            goal = self.looks.content(pictures)
         value = self._settings.perceptual * loss.perceptual(found, goal)
         return value / loss.per_sample(goal.square()).clamp_min(1e-8) if self._settings.relative else value
 

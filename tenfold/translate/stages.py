@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.batches import Batch, derive_seed
 from .attention import ConditioningName
-from .config import Config, TrainSettings
+from .config import Config, NetSettings, TrainSettings
 from .generator import ResidualGenerator, SymGenerator
 from .mixture import Mix, sample_mixes
 from .task import Corners
@@ -21,9 +22,9 @@ DIALS: dict[str, ConditioningName] = {"sgn": "attention", "film": "film", "conca
 class FixedGenerator(nn.Module):
     """The same generator without a dial: the mixture that it is called with is not looked at."""
 
-    def __init__(self, *, width: int, blocks: int) -> None:
+    def __init__(self, settings: NetSettings) -> None:
         super().__init__()
-        self.network = ResidualGenerator(width=width, blocks=blocks)
+        self.network = ResidualGenerator(**_shape(settings))
 
     def forward(self, pictures: Tensor, *, mix: Mix) -> Tensor:
         """Pictures (N, 3, H, W) in [-1, 1], H and W multiples of 4 -> the same."""
@@ -82,16 +83,14 @@ def build_generator(stage: Stage, config: Config, corners: Corners) -> nn.Module
     net = config.net
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "generator"))
-        plain = FixedGenerator(width=net.width, blocks=net.blocks)
+        plain = FixedGenerator(net)
         if stage.fixed is not None:
             return plain
         torch.manual_seed(derive_seed(config.seed, "conditioning"))
-        made = SymGenerator(
-            corners.names,
-            width=net.width,
-            blocks=net.blocks,
-            conditioning=DIALS[stage.name],
-            reduction=net.reduction,
-        )
+        made = SymGenerator(corners.names, conditioning=DIALS[stage.name], reduction=net.reduction, **_shape(net))
     made.network.load_state_dict(plain.network.state_dict())
     return made
+
+
+def _shape(net: NetSettings) -> dict[str, Any]:
+    return {"width": net.width, "blocks": net.blocks, "skip": net.skip, "doubling": net.doubling}

@@ -149,5 +149,5 @@ def _padded_map(mix: Tensor, across: int, down: int) -> Tensor:
 
 def _reach(model: nn.Module) -> int:
     """How far a pixel's surroundings matter to it, in pixels, rounded up: that of the deepest residual generator inside."""
-    depths = [len(part.trunk) for part in model.modules() if isinstance(part, ResidualGenerator)]  # type: ignore[arg-type]
+    depths = [len(part.trunk) for part in model.modules() if isinstance(part, ResidualGenerator)]
     return 24 + 8 * max(depths, default=9)
