@@ -76,6 +76,7 @@ def test_list_has_a_line_for_each_method() -> None:
         "resize",
         "segment",
         "generate",
+        "translate",
         "evolve",
         "remember",
     ]

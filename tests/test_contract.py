@@ -104,6 +104,38 @@ loader = [(torch.rand(32, 1, 16, 16) * 2 - 1, torch.zeros(32)) for _ in range(4)
 latents = torch.randn(300, 16)
 """,
     ),
+    "translate": Promise(
+        learned=(
+            # photographs as they are have 1 and about 5
+            ("sgn/ink", operator.lt, 0.6),
+            ("sgn/cypresses", operator.lt, 3.0),
+            ("singles/photos", operator.lt, 0.7),
+            ("singles/cypresses", operator.lt, 2.0),
+        ),
+        eval_options={},
+        same={},
+        demo_inputs=a_picture,
+        prelude="""
+import torch
+from torch import nn
+torch.manual_seed(0)
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer1, self.layer3 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+    def forward(self, x):
+        return self.layer3(self.layer1(x).relu())
+my_net = Net()
+f1 = lambda y, x: (y - x).square().flatten(1).mean(1)
+f2 = lambda y, x: (y - 0.5).square().flatten(1).mean(1)
+f3 = lambda y, x: y.abs().flatten(1).mean(1)
+x = pictures = torch.rand(4, 3, 32, 32) * 2 - 1
+paintings = torch.rand(6, 3, 32, 32) * 2 - 1
+poster = torch.rand(1, 3, 160, 200) * 2 - 1
+shares = torch.tensor([[0.5, 0.3, 0.2]] * 4)
+loader = [x, x]
+""",
+    ),
     "evolve": Promise(
         learned=(
             # a policy that draws its actions at random lasts 22 steps

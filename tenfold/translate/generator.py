@@ -15,20 +15,19 @@ from .mixture import Mix
 from .symmetrize import Symmetrized
 
 Doubling = Literal["transposed", "nearest"]
-FARTHEST = 0.98
-"""how bright a pixel may be that is added before the tanh, which never reaches 1"""
+Norm = Literal["instance", "layer"]
 STRIDE = 4
 """by which the trunk sees pictures smaller"""
 
 
 class ResidualBlock(nn.Module):
-    """x + two 3 x 3 convolutions with instance norms, a ReLU between them and none behind: (N, C, H, W) -> (N, C, H, W)."""
+    """x + two 3 x 3 convolutions with norms, a ReLU between them and none behind: (N, C, H, W) -> (N, C, H, W)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm = "instance") -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.norms = nn.ModuleList([nn.InstanceNorm2d(channels), nn.InstanceNorm2d(channels)])
+        self.norms = nn.ModuleList([make_norm(norm, channels), make_norm(norm, channels)])
 
     def forward(self, features: Tensor) -> Tensor:
         inner = F.relu(self.norms[0](self.first(features)))
@@ -44,15 +43,23 @@ class ResidualGenerator(nn.Module):
     Args:
         width: channels of the stem, doubled by each of the two halvings (paper: 64).
         blocks: residual blocks (paper: 9).
-        skip: add the picture before the last tanh (ours), so that instance norms need not be undone to keep its colours.
+        skip: give the picture plus what was found, clipped, instead of its tanh (ours): a network that has learned nothing
+            yet gives the picture, and what norms take from it need not be found again.
         doubling: transposed convolutions (paper), or nearest (ours): repeated pixels and a convolution, without their grid.
+        norm: instance (paper), or layer (ours): over all channels together, which keeps a picture's colours and contrast.
 
     Raises:
         UsageError: a number is below 1.
     """
 
     def __init__(
-        self, *, width: int = 64, blocks: int = 9, skip: bool = False, doubling: Doubling = "transposed"
+        self,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        skip: bool = False,
+        doubling: Doubling = "transposed",
+        norm: Norm = "instance",
     ) -> None:
         if width < 1 or blocks < 1:
             raise UsageError(f"width is {width} and blocks {blocks}, but both must be at least 1")
@@ -64,19 +71,17 @@ class ResidualGenerator(nn.Module):
         up = [_doubled(4 * width, 2 * width, doubling), _doubled(2 * width, width, doubling)]
         out = nn.Conv2d(width, 3, 7, padding=3, padding_mode="reflect")
         super().__init__()
-        self.stem = _normed(stem)
-        self.down = nn.Sequential(*(_normed(layer) for layer in down))
-        self.trunk = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
-        self.up = nn.Sequential(*(_normed(*layers) for layers in up))
+        self.stem = _normed(norm, stem)
+        self.down = nn.Sequential(*(_normed(norm, layer) for layer in down))
+        self.trunk = nn.Sequential(*(ResidualBlock(4 * width, norm) for _ in range(blocks)))
+        self.up = nn.Sequential(*(_normed(norm, *layers) for layers in up))
         self.out = out
         self.skip = skip
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) in [-1, 1], H and W multiples of 4 from 16 on -> the same."""
-        change: Tensor = self.out(self.up(self.trunk(self.down(self.stem(pictures)))))
-        if self.skip:
-            change = change + torch.atanh(pictures.clamp(-FARTHEST, FARTHEST))
-        return torch.tanh(change)
+        found: Tensor = self.out(self.up(self.trunk(self.down(self.stem(pictures)))))
+        return clipped(pictures + found) if self.skip else torch.tanh(found)
 
 
 class SymGenerator(Symmetrized):
@@ -93,6 +98,7 @@ class SymGenerator(Symmetrized):
         reduction: see `ConditionalAttention`.
         skip: see `ResidualGenerator`.
         doubling: see `ResidualGenerator`.
+        norm: see `ResidualGenerator`.
 
     Raises:
         UsageError: a number is out of range, or a name is given twice.
@@ -110,8 +116,9 @@ class SymGenerator(Symmetrized):
         reduction: int = 4,
         skip: bool = False,
         doubling: Doubling = "transposed",
+        norm: Norm = "instance",
     ) -> None:
-        network = ResidualGenerator(width=width, blocks=blocks, skip=skip, doubling=doubling)
+        network = ResidualGenerator(width=width, blocks=blocks, skip=skip, doubling=doubling, norm=norm)
         channels = (width, 4 * width, 4 * width)
         super().__init__(network, losses, self.SITES, channels, conditioning=conditioning, reduction=reduction)
 
@@ -133,11 +140,21 @@ class SymGenerator(Symmetrized):
         return found[:, :, :height, :width]
 
 
-def _normed(*layers: nn.Module) -> nn.Sequential:
-    """Layers of which the last is a convolution, an instance norm without scale and shift, a ReLU."""
+def clipped(pictures: Tensor) -> Tensor:
+    """Pictures in [-1, 1]; gradients pass as if nothing was clipped, or what is too bright could never become darker."""
+    return pictures + (pictures.clamp(-1, 1) - pictures).detach()
+
+
+def make_norm(norm: Norm, channels: int) -> nn.Module:
+    """An instance norm without scale and shift, or one over all channels and positions, with them."""
+    return nn.InstanceNorm2d(channels) if norm == "instance" else nn.GroupNorm(1, channels)
+
+
+def _normed(norm: Norm, *layers: nn.Module) -> nn.Sequential:
+    """Layers of which the last is a convolution, a norm, a ReLU."""
     channels = layers[-1].out_channels
     assert isinstance(channels, int)
-    return nn.Sequential(*layers, nn.InstanceNorm2d(channels), nn.ReLU())
+    return nn.Sequential(*layers, make_norm(norm, channels), nn.ReLU())
 
 
 def _doubled(inputs: int, outputs: int, doubling: Doubling) -> list[nn.Module]:

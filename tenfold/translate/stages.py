@@ -93,4 +93,4 @@ def build_generator(stage: Stage, config: Config, corners: Corners) -> nn.Module
 
 
 def _shape(net: NetSettings) -> dict[str, Any]:
-    return {"width": net.width, "blocks": net.blocks, "skip": net.skip, "doubling": net.doubling}
+    return {"width": net.width, "blocks": net.blocks, "skip": net.skip, "doubling": net.doubling, "norm": net.norm}

@@ -29,8 +29,8 @@ def translate_tiled(
     one pass would give. A picture that fits into a tile is passed whole.
 
     Args:
-        model: takes (N, 3, H, W) and `mix`, and gives the same shape; its norms are `nn.InstanceNorm2d` without running
-            statistics. Not to be used by other threads meanwhile.
+        model: takes (N, 3, H, W) and `mix`, and gives the same shape; its norms are group norms, or instance norms
+            without running statistics. Not to be used by other threads meanwhile.
         pictures: (N, 3, H, W).
         mix: as the model takes it; a map is of the pictures' size.
         tile: pixels of each side of a tile, its margins among them; a multiple of 4.
@@ -68,9 +68,9 @@ def fixed_statistics(model: nn.Module, statistics: Statistics) -> Iterator[None]
     """Instance norms and global averages of a model answer with these statistics, whatever they are given."""
 
     def norm(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        assert isinstance(module, nn.InstanceNorm2d)
+        assert isinstance(module, nn.InstanceNorm2d | nn.GroupNorm)
         mean, variance = statistics[module]
-        found = (inputs[0] - mean) * (variance + module.eps).rsqrt()
+        found = ((_grouped(module, inputs[0]) - mean) * (variance + module.eps).rsqrt()).view_as(inputs[0])
         if module.affine:
             found = found * module.weight.view(-1, 1, 1) + module.bias.view(-1, 1, 1)
         return found
@@ -88,7 +88,7 @@ def _statistics(model: nn.Module, pictures: Tensor, mix: Tensor) -> Statistics:
     found: Statistics = {}
 
     def norm(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        variance, mean = torch.var_mean(inputs[0], (2, 3), correction=0, keepdim=True)
+        variance, mean = torch.var_mean(_grouped(module, inputs[0]), (2, 3, 4), correction=0, keepdim=True)
         found[module] = mean, variance
 
     def pool(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -103,13 +103,19 @@ def _statistics(model: nn.Module, pictures: Tensor, mix: Tensor) -> Statistics:
 def _hooked(model: nn.Module, norm: Callable[..., Any], pool: Callable[..., Any]) -> Iterator[None]:
     with ExitStack() as stack:
         for module in model.modules():
-            if isinstance(module, nn.InstanceNorm2d):
-                if module.track_running_stats:
+            if isinstance(module, nn.InstanceNorm2d | nn.GroupNorm):
+                if isinstance(module, nn.InstanceNorm2d) and module.track_running_stats:
                     raise UsageError("tiles need instance norms without running statistics")
                 stack.callback(module.register_forward_hook(norm).remove)
             elif isinstance(module, GlobalAverage):
                 stack.callback(module.register_forward_hook(pool).remove)
         yield
+
+
+def _grouped(module: nn.Module, features: Tensor) -> Tensor:
+    """(N, C, H, W) as (N, groups, C / groups, H, W), the groups that a norm takes together."""
+    groups = module.num_groups if isinstance(module, nn.GroupNorm) else features.shape[1]
+    return features.contiguous().view(len(features), groups, -1, *features.shape[2:])
 
 
 def _joined(model: nn.Module, pictures: Tensor, mix: Tensor, *, core: int, margin: int) -> Tensor:

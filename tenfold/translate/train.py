@@ -82,30 +82,31 @@ def fit(
     steps = settings.epochs * batches.steps_per_epoch
     objective = Translation(network, losses, critics, identity=config.loss.identity, active=stage.active)
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, betas=(0.5, 0.999))
-    critic_optimizer = torch.optim.Adam(critics.parameters(), settings.critic_rate, betas=(0.5, 0.999))
     stepping, optimizer = fabric.setup(objective, optimizer)
-    judging, critic_optimizer = fabric.setup(critics, critic_optimizer)
+    parts = {"network": network, "critics": critics, "optimizer": optimizer}
+    domains = slice(1, len(sets))
+    learns_critics = any(stage.active[domains])
+    if learns_critics:
+        critic_optimizer = torch.optim.Adam(critics.parameters(), settings.critic_rate, betas=(0.5, 0.999))
+        judging, critic_optimizer = fabric.setup(critics, critic_optimizer)
+        parts["critic optimizer"] = critic_optimizer
     replay = MixtureReplay(settings.replay, seed=derive_seed(config.seed, "replay", fabric.global_rank))
     scales = LossScales(stage.losses, mode=config.loss.scales).to(device)
-    parts = {"network": network, "critics": critics, "scales": scales}
-    optimizers = {"optimizer": optimizer, "critic optimizer": critic_optimizer}
+    parts["scales"] = scales
     step, sums = 0, torch.zeros(stage.losses + 2, device=device)
     if state["progress"] is not None:
         step, sums = state["progress"]["step"], state["progress"]["sums"].to(device)
-        for name, part in {**parts, **optimizers}.items():
+        for name, part in parts.items():
             part.load_state_dict(state["progress"][name])
         replay.load_state_dict(state["progress"]["replay"], device)
 
     network.train()
-    domains = slice(1, 1 + len(sets) - 1)
-    learns_critics = any(stage.active[domains])
     with run.progress(stage.name, steps) as meter:
         meter.advance(step)
         for batch, windows in batches.from_step(step):
             if step == steps:
                 break
-            for group, peak in ((optimizer, settings.learning_rate), (critic_optimizer, settings.critic_rate)):
-                group.param_groups[0]["lr"] = learning_rate(peak, "linear", step / steps)
+            optimizer.param_groups[0]["lr"] = learning_rate(settings.learning_rate, "linear", step / steps)
             pictures, *real = (part.to(device, non_blocking=True) for part in windows)
             mix = stage.mixes(batch, settings).to(device)
 
@@ -120,6 +121,7 @@ def fit(
             critics.requires_grad_(True)
             critic_value = torch.zeros((), device=device)
             if learns_critics:
+                critic_optimizer.param_groups[0]["lr"] = learning_rate(settings.critic_rate, "linear", step / steps)
                 shown, shares = replay.exchange(made, mix)
                 critic_value = judging(shown, shares[:, domains], real)
                 critic_optimizer.zero_grad(set_to_none=True)
@@ -132,7 +134,7 @@ def fit(
             if step % settings.save_every == 0 or step % batches.steps_per_epoch == 0:
                 if step % batches.steps_per_epoch == 0:
                     sums = log_epoch(run, stage, step, sums / batches.steps_per_epoch, config)
-                progress = {name: part.state_dict() for name, part in {**parts, **optimizers}.items()}
+                progress = {name: part.state_dict() for name, part in parts.items()}
                 progress |= {"step": step, "sums": sums, "replay": replay.state_dict()}
                 run.save(state | {"progress": progress})
     network.eval()
