@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .mixture import OffSimplexWarning, sample_mixes, simplex_grid
     from .replay import MixtureReplay
     from .scales import LossScales
-    from .symmetrize import Symmetrized, symmetrize
+    from .symmetrized import Symmetrized, symmetrize
     from .tiles import translate_tiled
     from .trainer import SymTrainer
 
@@ -50,12 +50,12 @@ _HOME = {
     "SqueezeExcitation": "attention",
     "SymGenerator": "generator",
     "SymTrainer": "trainer",
-    "Symmetrized": "symmetrize",
+    "Symmetrized": "symmetrized",
     "load": "demo",
     "load_run": "learned",
     "sample_mixes": "mixture",
     "simplex_grid": "mixture",
-    "symmetrize": "symmetrize",
+    "symmetrize": "symmetrized",
     "translate_tiled": "tiles",
 }
 __all__ = [

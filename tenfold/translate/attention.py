@@ -174,7 +174,7 @@ class FixedMix(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, P...) -> (N, C, P...)."""
-        found: Tensor = self.conditioning(features, self.mix.expand(len(features), -1))
+        found: Tensor = self.conditioning(features, self.mix.to(features.dtype).expand(features.shape[0], -1))
         return found
 
 

@@ -56,11 +56,13 @@ class NetSettings:
     blocks: int = 9
     """residual blocks of the generator, at least 1 (paper: 9)"""
     skip: bool = False
-    """the generator gives the picture plus what it finds, clipped, instead of its tanh (ours): for short trainings"""
+    """the generator gives a share of the picture plus what it finds, clipped, instead of its tanh (ours): for short trainings"""
     doubling: Literal["transposed", "nearest"] = "transposed"
     """how the generator doubles its features: transposed convolutions (paper), or repeated pixels and a convolution (ours)"""
     norm: Literal["instance", "layer"] = "instance"
     """the generator's: instance (paper), or layer (ours), over all channels together, which keeps colours and contrast"""
+    last: bool = False
+    """also condition behind the doublings (ours; the authors' code makes that place too, but never calls it)"""
     reduction: int = 4
     """by which attention's hidden layer is narrower than its features, at least 1 (paper: 4)"""
     critic_width: int = 64

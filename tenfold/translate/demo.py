@@ -130,7 +130,8 @@ def parsed(texts: tuple[str, ...], names: tuple[str, ...]) -> Tensor:
 
 def to_picture(frame: Image.Image, largest: int) -> Tensor:
     """An RGB picture as (1, 3, H, W) in [-1, 1], its longer side at most `largest`, its sides at least 32 pixels."""
-    pixels = np.array(frame.resize(_size(frame, largest), Image.Resampling.LANCZOS))
+    width, height = (max(SMALLEST, side) for side in _size(frame, largest))
+    pixels = np.array(frame.resize((width, height), Image.Resampling.LANCZOS))
     return to_signed(torch.from_numpy(pixels).permute(2, 0, 1)[None])
 
 
@@ -145,7 +146,7 @@ def load(folder: Path) -> TranslateDemo:
 
 def _size(frame: Image.Image, largest: int) -> tuple[int, int]:
     factor = min(1.0, largest / max(frame.size))
-    width, height = (max(SMALLEST, round(side * factor)) for side in frame.size)
+    width, height = (max(1, round(side * factor)) for side in frame.size)
     return width, height
 
 

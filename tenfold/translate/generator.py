@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import UsageError
-from .attention import ConditioningName
-from .mixture import Mix
-from .symmetrize import Symmetrized
+from .attention import ConditioningName, resized_map
+from .mixture import Mix, batched
+from .symmetrized import Symmetrized
 
 Doubling = Literal["transposed", "nearest"]
 Norm = Literal["instance", "layer"]
@@ -43,8 +43,8 @@ class ResidualGenerator(nn.Module):
     Args:
         width: channels of the stem, doubled by each of the two halvings (paper: 64).
         blocks: residual blocks (paper: 9).
-        skip: give the picture plus what was found, clipped, instead of its tanh (ours): a network that has learned nothing
-            yet gives the picture, and what norms take from it need not be found again.
+        skip: give the picture, times a factor for each channel (module `keep`), plus what was found, clipped, instead of its
+            tanh (ours): what norms take from a picture need not be found again.
         doubling: transposed convolutions (paper), or nearest (ours): repeated pixels and a convolution, without their grid.
         norm: instance (paper), or layer (ours): over all channels together, which keeps a picture's colours and contrast.
 
@@ -76,12 +76,26 @@ class ResidualGenerator(nn.Module):
         self.trunk = nn.Sequential(*(ResidualBlock(4 * width, norm) for _ in range(blocks)))
         self.up = nn.Sequential(*(_normed(norm, *layers) for layers in up))
         self.out = out
-        self.skip = skip
+        self.keep = Kept() if skip else None
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1], H and W multiples of 4 from 16 on -> the same."""
+        """Pictures (N, 3, H, W) in [-1, 1], H and W from 16 on -> the same."""
+        height, width = pictures.shape[2:]
+        pictures = F.pad(pictures, rest_of(pictures), mode="reflect")  # the doublings give multiples of 4 only
         found: Tensor = self.out(self.up(self.trunk(self.down(self.stem(pictures)))))
-        return clipped(pictures + found) if self.skip else torch.tanh(found)
+        made = torch.tanh(found) if self.keep is None else clipped(self.keep(pictures) + found)
+        return made[:, :, :height, :width]
+
+
+class Kept(nn.Module):
+    """A factor for each of a picture's three channels, 1 at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.ones(3))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures * self.factors.view(-1, 1, 1)
 
 
 class SymGenerator(Symmetrized):
@@ -96,15 +110,14 @@ class SymGenerator(Symmetrized):
         blocks: residual blocks (paper: 9).
         conditioning: attention (the paper's), film, concat.
         reduction: see `ConditionalAttention`.
-        skip: see `ResidualGenerator`.
+        skip: see `ResidualGenerator`; what is kept of the picture is conditioned too.
         doubling: see `ResidualGenerator`.
         norm: see `ResidualGenerator`.
+        last: also condition behind the doublings (ours; the authors' code makes that place too, but never calls it).
 
     Raises:
         UsageError: a number is out of range, or a name is given twice.
     """
-
-    SITES = ("stem", "down", "trunk")
 
     def __init__(
         self,
@@ -117,10 +130,13 @@ class SymGenerator(Symmetrized):
         skip: bool = False,
         doubling: Doubling = "transposed",
         norm: Norm = "instance",
+        last: bool = False,
     ) -> None:
         network = ResidualGenerator(width=width, blocks=blocks, skip=skip, doubling=doubling, norm=norm)
-        channels = (width, 4 * width, 4 * width)
-        super().__init__(network, losses, self.SITES, channels, conditioning=conditioning, reduction=reduction)
+        places = {"stem": width, "down": 4 * width, "trunk": 4 * width}
+        places |= ({"up": width} if last else {}) | ({"keep": 3} if skip else {})
+        at, channels = tuple(places), tuple(places.values())
+        super().__init__(network, losses, at, channels, conditioning=conditioning, reduction=reduction)
 
     def forward(self, pictures: Tensor, *, mix: Mix) -> Tensor:  # type: ignore[override]
         """Pictures (N, 3, H, W) in [-1, 1] under a mixture (see `Symmetrized`) -> pictures of the same size and range.
@@ -132,12 +148,15 @@ class SymGenerator(Symmetrized):
             raise UsageError(
                 f"pictures have the shape {tuple(pictures.shape)}, but must be (N, 3, H, W) from 16 x 16 on"
             )
-        height, width = pictures.shape[2:]
-        across, down = -width % STRIDE, -height % STRIDE
-        if across or down:  # the doublings give multiples of 4 only
-            pictures = F.pad(pictures, (0, across, 0, down), mode="reflect")
+        if isinstance(mix, Tensor) and mix.ndim >= 3:  # a map goes where the pictures go
+            mix = F.pad(resized_map(batched(mix, len(pictures)), pictures), rest_of(pictures), mode="replicate")
         found: Tensor = super().forward(pictures, mix=mix)
-        return found[:, :, :height, :width]
+        return found
+
+
+def rest_of(pictures: Tensor) -> tuple[int, int, int, int]:
+    """What `F.pad` adds at the right and bottom to reach multiples of 4."""
+    return 0, -pictures.shape[3] % STRIDE, 0, -pictures.shape[2] % STRIDE
 
 
 def clipped(pictures: Tensor) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -44,10 +46,10 @@ def sample_mixes(
         raise UsageError(f"alpha is {tuple(alpha)}, but must be numbers above 0, one for each loss")
     if not 0 <= vertices <= 1:
         raise UsageError(f"vertices is {vertices}, but must be between 0 and 1")
-    # normalised gamma variates; in double, because those of a small alpha underflow in single precision
+    # normalised gamma variates, as Gamma(a) = Gamma(a + 1) U^(1/a) in logarithms: those of a small alpha underflow themselves
     rates = torch.tensor(list(alpha), dtype=torch.float64).expand(count, len(alpha))
-    gammas = torch._standard_gamma(rates, generator=generator).clamp_min(1e-300)
-    mixes = (gammas / gammas.sum(1, keepdim=True)).float()
+    uniform = torch.rand(rates.shape, generator=generator, dtype=torch.float64).clamp_min(1e-300)
+    mixes = (torch._standard_gamma(rates + 1, generator=generator).log() + uniform.log() / rates).softmax(1).float()
     if vertices > 0:
         alone = torch.rand(count, generator=generator) < vertices
         which = torch.randint(len(alpha), (count,), generator=generator)
@@ -107,14 +109,15 @@ def as_mix(mix: Mix, names: Sequence[str]) -> Tensor:
             )
         return mix
     values = _shares(mix, names)
-    if not on_simplex(values):
-        text = ", ".join(f"{name} {value:g}" for name, value in zip(names, values.tolist(), strict=True))
+    # in plain numbers, so that a compiled model need not look into a tensor
+    if min(values) < -TOLERANCE or abs(sum(values) - 1) > TOLERANCE:
+        text = ", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True))
         warnings.warn(
             f"the mixture {text} is off the simplex (shares at least 0, of sum 1) that training covered",
             OffSimplexWarning,
-            stacklevel=3,
+            stacklevel=_to_caller(),
         )
-    return values
+    return torch.tensor(values)
 
 
 def batched(mix: Tensor, count: int) -> Tensor:
@@ -130,7 +133,16 @@ def batched(mix: Tensor, count: int) -> Tensor:
     return mix.expand(count, *mix.shape[1:])
 
 
-def _shares(mix: Sequence[float] | Mapping[str, float], names: Sequence[str]) -> Tensor:
+def _to_caller() -> int:
+    """How many calls up, for a warning of the function that asks, the first is that is neither of torch nor of this package."""
+    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _shares(mix: Sequence[float] | Mapping[str, float], names: Sequence[str]) -> list[float]:
     if isinstance(mix, Mapping):
         unknown = next((name for name in mix if name not in names), None)
         if unknown is not None:
@@ -140,7 +152,7 @@ def _shares(mix: Sequence[float] | Mapping[str, float], names: Sequence[str]) ->
         values = list(mix)
     if len(values) != len(names):
         raise UsageError(f"mix has {len(values)} shares, but must have {len(names)}: {', '.join(names)}")
-    found = torch.tensor([float(value) for value in values])
-    if not found.isfinite().all():
-        raise UsageError(f"mix is {found.tolist()}, but must be finite numbers")
+    found = [float(value) for value in values]
+    if not all(map(math.isfinite, found)):
+        raise UsageError(f"mix is {found}, but must be finite numbers")
     return found

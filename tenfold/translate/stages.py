@@ -87,7 +87,9 @@ def build_generator(stage: Stage, config: Config, corners: Corners) -> nn.Module
         if stage.fixed is not None:
             return plain
         torch.manual_seed(derive_seed(config.seed, "conditioning"))
-        made = SymGenerator(corners.names, conditioning=DIALS[stage.name], reduction=net.reduction, **_shape(net))
+        made = SymGenerator(
+            corners.names, conditioning=DIALS[stage.name], reduction=net.reduction, last=net.last, **_shape(net)
+        )
     made.network.load_state_dict(plain.network.state_dict())
     return made
 

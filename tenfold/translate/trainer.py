@@ -15,7 +15,7 @@ from .adversarial import AdversarialLoss
 from .front import Front, grid_of, sweep
 from .mixture import Mix, as_mix, batched, sample_mixes
 from .scales import LossScales
-from .symmetrize import loss_names
+from .symmetrized import loss_names
 
 Loss = Callable[..., Tensor]
 """(output, *batch) -> (N,), one number for each sample; an `AdversarialLoss` also gets the mixtures and the model"""

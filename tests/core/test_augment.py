@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tenfold.core.augment import augment, augment_masked, random_crop_flip, resized_windows
+from tenfold.core.augment import augment, augment_masked, random_crop_flip, random_windows, resized_windows
 from tenfold.core.batches import Batch
 
 
@@ -212,3 +212,88 @@ def test_gpu_cuts_as_the_cpu() -> None:
     expected, truth = augment_masked(batch, size=(17, 20), crop=0.1, flip=True)
     assert torch.allclose(pixels.cpu(), expected, atol=0.05)
     assert (labels.cpu() == truth).float().mean() > 0.999
+
+
+# Windows
+
+
+def numbered(count: int = 64, height: int = 9, width: int = 12, *, rows: slice | Tensor | None = None) -> Batch:
+    """Images of which no two pixels are equal."""
+    images = torch.arange(count * 2 * height * width, dtype=torch.int32).view(count, 2, height, width)
+    rows = slice(0, count) if rows is None else rows
+    return Batch(images[rows], torch.zeros(len(images[rows]), dtype=torch.int64), rows, count, 3)
+
+
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    size=st.integers(1, 9),
+    flip=st.booleans(),
+    dtype=st.sampled_from([torch.uint8, torch.int32, torch.float32, torch.bfloat16]),
+    channels_last=st.booleans(),
+)
+def test_windows_are_parts_of_their_images_or_mirrored_parts(
+    height: int, width: int, size: int, flip: bool, dtype: torch.dtype, channels_last: bool
+) -> None:
+    size = min(size, height, width)
+    batch = numbered(6, height, width)
+    images = batch.images.to(dtype)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    found = random_windows(batch._replace(images=images), size=size, flip=flip)
+    assert (found.shape, found.dtype) == ((6, 2, size, size), dtype)
+    for window, image in zip(found, images, strict=True):
+        parts = [
+            image[:, top : top + size, left : left + size]
+            for top in range(height - size + 1)
+            for left in range(width - size + 1)
+        ]
+        assert any(torch.equal(window, part) or (flip and torch.equal(window, part.flip(-1))) for part in parts)
+
+
+def corners_of(batch: Batch, size: int, *, flip: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Top, left and whether mirrored, read off the numbers of the pixels."""
+    count, channels, height, width = batch.images.shape
+    found = random_windows(batch, size=size, flip=flip).long()
+    within = (found - torch.arange(count).view(-1, 1, 1, 1) * channels * height * width)[:, 0]
+    mirrored = within[:, 0, 0] > within[:, 0, -1]
+    return within[:, 0].amin(1) // width, within[:, 0].amin(1) % width, mirrored
+
+
+def test_windows_are_everywhere_equally_often_and_half_of_them_mirrored() -> None:
+    top, left, mirrored = corners_of(numbered(3000), 7, flip=True)
+    counts = torch.bincount(top * 6 + left, minlength=18)  # 3 x 6 places
+    assert len(counts) == 18
+    assert ((counts - 3000 / 18).abs() < 55).all()
+    assert 0.46 < mirrored.float().mean() < 0.54
+    drawn = torch.stack([top, left, mirrored.long()]).float()
+    assert torch.corrcoef(drawn).fill_diagonal_(0).abs().max() < 0.08
+    assert not corners_of(numbered(3000), 7, flip=False)[2].any()
+
+
+def test_a_window_of_the_size_of_the_image_is_the_image_mirrored_or_not() -> None:
+    batch = numbered(64, 5, 5)
+    assert torch.equal(random_windows(batch, size=5, flip=False), batch.images)
+    mirrored = (random_windows(batch, size=5, flip=True) == batch.images.flip(-1)).flatten(1).all(1)
+    assert 0 < mirrored.sum() < 64
+
+
+def test_a_window_is_the_same_however_many_processes_share_the_batch() -> None:
+    whole = random_windows(numbered(), size=4, flip=True)
+    shares = [random_windows(numbered(rows=slice(start, start + 16)), size=4, flip=True) for start in range(0, 64, 16)]
+    assert torch.equal(torch.cat(shares), whole)
+    some = torch.tensor([40, 3, 17])
+    assert torch.equal(random_windows(numbered(rows=some), size=4, flip=True), whole[some])
+    assert torch.equal(random_windows(numbered(), size=4, flip=True), whole)
+    assert not torch.equal(random_windows(numbered()._replace(seed=4), size=4, flip=True), whole)
+
+
+def test_an_empty_share_has_no_windows() -> None:
+    assert random_windows(numbered(rows=slice(64, 64)), size=4, flip=True).shape == (0, 2, 4, 4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_cuts_windows_as_the_cpu() -> None:
+    batch = numbered()
+    on_gpu = batch._replace(images=batch.images.cuda())
+    assert torch.equal(random_windows(on_gpu, size=4, flip=True).cpu(), random_windows(batch, size=4, flip=True))

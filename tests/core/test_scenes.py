@@ -9,9 +9,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tenfold.core import scenes
 from tenfold.core.config import DataConfig
+from tenfold.core.embedded_sets import read_garments
 from tenfold.core.errors import UsageError
 from tenfold.core.scenes import CLASSES, COLOURS, COUNTS, IGNORE, SIZE, Part, compose, read_scenes
-from tenfold.core.embedded_sets import read_garments
 from tenfold.core.sources import Bytes, Source, Split
 
 PARTS: tuple[Part, ...] = ("train", "test")

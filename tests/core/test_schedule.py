@@ -42,3 +42,10 @@ def test_poly_falls_to_nothing_to_the_power_of_nine_tenths() -> None:
     assert learning_rate(0.2, "poly", 0.9, steps_at=(0.1,), factor=0.5) == learning_rate(0.2, "poly", 0.9)
     rates = [learning_rate(0.2, "poly", share / 100) for share in range(100)]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_linear_stays_for_the_first_half_and_falls_to_nothing() -> None:
+    for share, rate in ((0.0, 0.2), (0.25, 0.2), (0.5, 0.2), (0.625, 0.15), (0.75, 0.1), (0.99, 0.004)):
+        assert learning_rate(0.2, "linear", share) == pytest.approx(rate)
+    # what the other schedules are told does not matter
+    assert learning_rate(0.2, "linear", 0.9, steps_at=(0.1,), factor=0.5) == learning_rate(0.2, "linear", 0.9)

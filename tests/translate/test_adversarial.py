@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tenfold.core.errors import UsageError
 from tenfold.translate import AdversarialLoss, PatchDiscriminator, Sampler, SymTrainer
-from tenfold.translate.symmetrize import symmetrize
+from tenfold.translate.symmetrized import symmetrize
 
 SIDE = 3
 LEFT = torch.tensor([-1.0, 0.0, 0.0])

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ..core.errors import UsageError
 from ..core.modes import evaluating
@@ -19,7 +20,10 @@ from .mixture import Mix, as_mix, batched
 class Dial(threading.local):
     """The mixture of the forward pass under way, for each thread its own: a server may turn it in several at once."""
 
-    mix: Tensor | None = None
+    def __init__(self) -> None:
+        self.mix: Tensor | None = (
+            None  # of each thread; as an attribute of the class it would make compiled models recompile
+        )
 
     def __reduce__(self) -> tuple[type[Dial], tuple[()]]:
         return Dial, ()  # a copied network gets a dial of its own
@@ -39,6 +43,7 @@ class Site:
         if mix is None:
             raise UsageError(
                 f"{self.name!r} was called without a mixture: call the symmetrized model, not the network inside it"
+                " (checkpointing inside the network does that too, in the backward pass)"
             )
         features = channels_second(output, self.channel_dim, self.name)
         found: Tensor = self.conditioning(features, per_row(mix, features).to(features.dtype))
@@ -95,13 +100,18 @@ class Symmetrized(nn.Module):
         self.at = tuple(at)
         self.network = network
         modules = sites(network, self.at)
+        if len(channels) != len(modules):
+            raise UsageError(f"channels are {tuple(channels)}, but must be one number for each of {', '.join(self.at)}")
         self.conditionings = nn.ModuleList(
             make_conditioning(conditioning, count, len(self.names), reduction=reduction) for count in channels
         )
         self._dial = Dial()
         self._channel_dim = channel_dim
-        for name, module, part in zip(self.at, modules, self.conditionings, strict=True):
+        # kept because a handle, unpickled, sees to it that new hooks do not take the numbers of old ones
+        self._handles = [
             module.register_forward_hook(Site(name, self._dial, part, channel_dim))
+            for name, module, part in zip(self.at, modules, self.conditionings, strict=True)
+        ]
 
     def forward(self, *inputs: Any, mix: Mix, **rest: Any) -> Any:
         """What the network gives for these inputs under a mixture.
@@ -150,7 +160,9 @@ class Symmetrized(nn.Module):
             for key, hook in hooks.items():
                 if isinstance(hook, Site) and hook.dial is clone._dial:
                     hooks[key] = FrozenSite(name, block, self._channel_dim)  # in its place among a person's own hooks
-        return Frozen(clone.network, blocks)
+        frozen = Frozen(clone.network, blocks, clone._handles)
+        frozen.training = clone.training
+        return frozen
 
     def _parts(self) -> list[Conditioning]:
         return list(self.conditionings)  # type: ignore[arg-type]
@@ -159,8 +171,9 @@ class Symmetrized(nn.Module):
 class Frozen(nn.Module):
     """A network with its mixture built in; made by `Symmetrized.freeze`, called as the network itself."""
 
-    def __init__(self, network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, network: nn.Module, blocks: Sequence[nn.Module], handles: Sequence[RemovableHandle]) -> None:
         super().__init__()
+        self._handles = list(handles)
         self.network = network
         # registered, so that they move and are saved with the network; its hooks alone would leave them behind
         self.blocks = nn.ModuleList(blocks)
@@ -241,6 +254,8 @@ def loss_names(losses: int | Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: there are none, or one is given twice.
     """
+    if isinstance(losses, str):
+        raise UsageError(f"losses are {losses!r}, but must be a number, or a list of names such as [{losses!r}, ...]")
     names = tuple(map(str, range(losses))) if isinstance(losses, int) else tuple(losses)
     if not names or len(set(names)) < len(names):
         raise UsageError(f"losses are {losses!r}, but must be at least 1, each of another name")
