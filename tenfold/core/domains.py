@@ -40,16 +40,18 @@ def named(text: str, embedded: Sequence[str], setting: str) -> Named:
     Raises:
         UsageError: it is neither an embedded name nor an existing path.
     """
-    name, equals, path = text.partition("=")
-    if not equals and text in embedded:
+    if text in embedded:
         return Named(text, None)
+    name, equals, path = text.partition("=")
+    if Path(text).expanduser().exists():  # its name may have an = in it
+        name, equals, path = "", "", text
     place = Path(path if equals else text).expanduser()
-    if not place.exists():
+    if (equals and not path) or not place.exists():
         raise UsageError(
             f"{setting} has {text!r}, but must be NAME=PATH or PATH of what exists, or one of {', '.join(embedded)}"
         )
-    name = name if equals else place.stem
-    if not name or not name.replace("-", "_").isidentifier():
+    name = name if equals else place.resolve().stem
+    if not all(letter.isalnum() or letter in "-_" for letter in name) or not name:
         raise UsageError(f"{setting} has {text!r}, whose name is {name!r}, but must be letters, digits, - and _")
     return Named(name, place)
 
@@ -71,7 +73,8 @@ def load_domain(domain: Named, split: Split, *, size: int, holdout: float = 0.0,
         UsageError: the folder holds no picture, too few for the split, or one that cannot be read.
     """
     held = split == "validation" and holdout > 0
-    files = _embedded(domain.name, split) if domain.place is None else _files(domain.place, "train" if held else split)
+    part: Split = "train" if held else split
+    files = _embedded(domain.name, part) if domain.place is None else _files(domain.place, part)
     rows = torch.arange(len(files))
     if holdout > 0 and split != "test":
         count = min(max(1, round(holdout * len(rows))), len(rows) - 1)
@@ -87,20 +90,24 @@ def load_domain(domain: Named, split: Split, *, size: int, holdout: float = 0.0,
 def _embedded(name: str, split: Split) -> list[Callable[[], Image.Image]]:
     if name not in PICTURES:
         raise UsageError(f"there are no embedded pictures {name!r}, only {', '.join(PICTURES)}")
-    pictures = embedded_pictures(name, "test" if split == "test" else "train")
+    if split == "validation":
+        raise UsageError(f"{name} has no validation split; data.holdout above 0 cuts one from its training part")
+    pictures = embedded_pictures(name, split)
     return [partial(Image.Image.copy, picture) for picture in pictures]
 
 
 def _files(folder: Path, split: Split) -> list[Callable[[], Image.Image]]:
     if not folder.is_dir():
-        raise UsageError(f"{folder} is a file, but must be a folder of pictures")
+        raise UsageError(
+            f"{folder} {'is a file' if folder.exists() else 'does not exist'}, but must be a folder of pictures"
+        )
     return [partial(open_picture, file) for file in _split_files(folder, split)]
 
 
 def _split_files(folder: Path, split: Split) -> list[Path]:
     if (folder / "train").is_dir():
         return find_pictures([folder / "train" if split == "train" else evaluation_folder(folder, split)])
-    twin = folder.with_name("test" + folder.name.removeprefix("train"))
+    twin = folder.parent / ("test" + folder.name.removeprefix("train"))
     if folder.name.startswith("train") and twin.is_dir():
         if split == "validation":
             raise UsageError(f"{folder} has no validation split beside it; data.holdout above 0 cuts one from it")

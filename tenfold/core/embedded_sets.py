@@ -16,7 +16,7 @@ from PIL import Image
 from .config import DataConfig
 from .errors import UsageError
 from .pictures import decode_picture, to_input
-from .sources import DIGITS, GARMENTS, Bytes, Source, Split, place_in_class, shuffled
+from .sources import DIGITS, GARMENTS, Bytes, Source, Split, missing_split, place_in_class, shuffled
 
 GARMENTS_TRAIN = 1000
 """Training images of each class in the embedded file; the rest of each class is for testing."""
@@ -65,8 +65,16 @@ def read_pictures(_config: DataConfig, split: Split) -> Source:
 
 
 def embedded_pictures(name: str, split: Split) -> list[Image.Image]:
-    """The pictures of one class of the set `pictures`, in RGB, in an order that is always the same."""
-    return [_opened(path) for path in _paths() if path.startswith(f"{name}/{'train' if split == 'train' else 'test'}/")]
+    """The pictures of one class of the set `pictures`, in RGB, in an order that is always the same; it has train and test.
+
+    Raises:
+        UsageError: there is no such class or split.
+    """
+    if name not in PICTURES:
+        raise UsageError(f"there are no embedded pictures {name!r}, only {', '.join(PICTURES)}")
+    if split == "validation":
+        raise UsageError(missing_split(split, name))
+    return [_opened(path) for path in _paths() if path.startswith(f"{name}/{split}/")]
 
 
 def embedded_style(name: str) -> Image.Image:

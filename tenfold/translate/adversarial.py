@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -53,6 +54,8 @@ class AdversarialLoss(nn.Module):
         self.replay = MixtureReplay(replay, seed=seed)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), learning_rate, betas=(0.5, 0.999))
         self._real: Tensor | None = None
+        self._kept: Tensor | None = None
+        self._keeping = False
 
     def forward(self, made: Tensor, *batch: Any, mix: Tensor, model: Callable[..., Tensor]) -> Tensor:
         """The loss of each sample, (N,).
@@ -63,10 +66,12 @@ class AdversarialLoss(nn.Module):
             mix: (N, L), under which it was made.
             model: called with the domain's samples under the same mixtures.
         """
-        self._real = self.domain(len(made)).to(made)
-        self.discriminator.requires_grad_(False)  # its parameters learn in `learn` alone
-        found = loss.adversarial(self.discriminator(made))
-        self.discriminator.requires_grad_(True)
+        real = self._kept if self._kept is not None and len(self._kept) == len(made) else self.domain(len(made))
+        self._real = real.to(made)
+        if self._keeping:
+            self._kept = self._real
+        with without_gradients(self.discriminator):  # its parameters learn in `learn` alone
+            found = loss.adversarial(self.discriminator(made))
         if self.identity > 0:
             found = found + self.identity * loss.reconstruction(model(self._real, mix=mix), self._real)
         return found
@@ -87,6 +92,18 @@ class AdversarialLoss(nn.Module):
         self.optimizer.step()
         return float(value.detach())
 
+    @contextmanager
+    def same_samples(self) -> Iterator[None]:
+        """Meanwhile the samples of the domain are drawn once and used again, and the draws of a training are not touched."""
+        real, drawn = self._real, self.domain.random.get_state() if isinstance(self.domain, Sampler) else None
+        self._keeping = True
+        try:
+            yield
+        finally:
+            self._keeping, self._kept, self._real = False, None, real
+            if isinstance(self.domain, Sampler) and drawn is not None:
+                self.domain.random.set_state(drawn)
+
     def extra_state(self) -> dict[str, Any]:
         """All beside the parameters that it needs to go on alike."""
         drawn = self.domain.random.get_state() if isinstance(self.domain, Sampler) else None
@@ -98,6 +115,19 @@ class AdversarialLoss(nn.Module):
         if isinstance(self.domain, Sampler) and state["domain"] is not None:
             self.domain.random.set_state(state["domain"].cpu())
         self.replay.load_state_dict(state["replay"], next(self.discriminator.parameters()).device)
+
+
+@contextmanager
+def without_gradients(module: nn.Module) -> Iterator[None]:
+    """A module's parameters take no gradients meanwhile; what was frozen before stays so."""
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 class Sampler:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.checkpoint import writing
 from ..core.errors import UsageError
 from ..core.modes import evaluating
-from ..core.number_files import read_rows
 from .mixture import simplex_grid
-
-CSV = ","
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,16 @@ class Front:
             )
 
     def at(self, mix: Sequence[float] | Tensor) -> dict[str, float]:
-        """The losses at the mixture of the grid that is nearest to `mix`, by name."""
+        """The losses at the mixture of the grid that is nearest to `mix`, by name.
+
+        Raises:
+            UsageError: `mix` has not one share for each loss.
+        """
         wanted = torch.as_tensor(mix, dtype=torch.float32)
+        if wanted.shape != (len(self.names),):
+            raise UsageError(
+                f"mix is {wanted.tolist()}, but must have {len(self.names)} shares: {', '.join(self.names)}"
+            )
         nearest = int((self.mixes - wanted).square().sum(1).argmin())
         return dict(zip(self.names, self.losses[nearest].tolist(), strict=True))
 
@@ -47,8 +55,9 @@ class Front:
 
     def non_dominated(self) -> Tensor:
         """Which mixtures are on the Pareto front: no other is as good in all losses and better in one. Bool (P,)."""
+        known = ~self.losses.isnan().any(1)
         better = (self.losses[:, None] <= self.losses[None]).all(2) & (self.losses[:, None] < self.losses[None]).any(2)
-        return ~better.any(0)
+        return known & ~better.any(0)
 
     def pick(self, minimize: str, **at_most: float) -> Tensor:
         """The mixture, (L,), of the least loss `minimize` among those that keep the other losses within bounds.
@@ -68,8 +77,8 @@ class Front:
                 raise UsageError(f"{name} is at most {bound:g} nowhere: the least is {float(column.min()):g}")
         if not allowed.any():
             raise UsageError(f"no mixture keeps all of {at_most}")
-        column = self.losses[:, self._place(minimize)].clone()
-        column[~allowed] = float("inf")
+        column = self.losses[:, self._place(minimize)].nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+        column[~allowed] = math.inf
         return self.mixes[int(column.argmin())]
 
     def regret(self, best: Tensor) -> Tensor:
@@ -84,11 +93,10 @@ class Front:
 
     def save(self, path: Path | str) -> None:
         """Write a .csv with a column for each share and each loss."""
-        columns = [f"share {name}" for name in self.names] + [f"loss {name}" for name in self.names]
-        lines = [CSV.join(columns)]
+        columns = [*(f"share {name}" for name in self.names), *(f"loss {name}" for name in self.names)]
         rows = torch.cat([self.mixes.double(), self.losses], 1).tolist()
-        lines += [CSV.join(f"{value:.9g}" for value in row) for row in rows]
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with writing(Path(path)), Path(path).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([columns, *rows])
 
     @classmethod
     def load(cls, path: Path | str) -> Front:
@@ -97,11 +105,16 @@ class Front:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        values = torch.as_tensor(read_rows(Path(path)), dtype=torch.float64)
-        header = Path(path).read_text(encoding="utf-8").split("\n", 1)[0].split(CSV)
+        try:
+            with Path(path).open(encoding="utf-8", newline="") as file:
+                header, *rows = list(csv.reader(file))
+            values = torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float64)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read as the table of a front: {error}") from error
         count = len(header) // 2
         names = tuple(column.removeprefix("share ") for column in header[:count])
-        if [f"loss {name}" for name in names] != header[count:]:
+        wanted = [*(f"share {name}" for name in names), *(f"loss {name}" for name in names)]
+        if not names or header != wanted or values.ndim != 2 or values.shape[1] != len(header):
             raise UsageError(
                 f"{path} has the columns {', '.join(header)}, but must have a share and a loss of each name"
             )
@@ -155,4 +168,8 @@ def sweep(
 
 def grid_of(grid: int | Tensor, losses: int) -> Tensor:
     """The mixtures that are asked for: points along each edge of the simplex, or the mixtures themselves, (P, L)."""
-    return grid if isinstance(grid, Tensor) else simplex_grid(losses, grid)
+    if not isinstance(grid, Tensor):
+        return simplex_grid(losses, grid)
+    if grid.ndim != 2 or grid.shape[1] != losses or len(grid) == 0:
+        raise UsageError(f"grid has the shape {tuple(grid.shape)}, but must be (P, {losses}), P at least 1")
+    return grid.float()

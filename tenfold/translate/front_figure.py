@@ -53,7 +53,8 @@ def _triangle(front: Front, number: int, axes: Axes) -> None:
     x, y = (front.mixes @ corners).double().T.numpy()
     values = front.losses[:, number].numpy()
     drawn: Any
-    if np.isfinite(values).all() and float(np.ptp(values)) > 0:
+    flat = int(torch.linalg.matrix_rank(front.mixes.double() - front.mixes.double().mean(0), atol=1e-6)) < 2
+    if np.isfinite(values).all() and float(np.ptp(values)) > 0 and not flat:
         drawn = axes.tricontourf(x, y, values, levels=LEVELS, cmap="viridis")
     else:
         drawn = axes.scatter(x, y, c=values, cmap="viridis")
@@ -86,7 +87,9 @@ def _pair(front: Front, a: int, b: int, axes: Axes) -> None:
     x, y = front.losses[chosen][order][:, a].numpy(), front.losses[chosen][order][:, b].numpy()
     axes.plot(x, y, "-o", color=PALETTE[0], markersize=4, linewidth=1.4)
     axes.plot(x[-1:], y[-1:], "o", color=PALETTE[1], markersize=8)
-    axes.annotate(f"all {front.names[a]}", (x[-1], y[-1]), xytext=(6, 6), textcoords="offset points", color=INK)
+    axes.annotate(
+        f"all {front.names[a]}", (x[-1], y[-1]), xytext=(6, 6), textcoords="offset points", color=INK, parse_math=False
+    )
     axes.set_xlabel(f"loss {front.names[a]}", color=INK, parse_math=False)
     axes.set_ylabel(f"loss {front.names[b]}", color=INK, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +137,8 @@ class SymGenerator(Symmetrized):
         places |= ({"up": width} if last else {}) | ({"keep": 3} if skip else {})
         at, channels = tuple(places), tuple(places.values())
         super().__init__(network, losses, at, channels, conditioning=conditioning, reduction=reduction)
+        if network.keep is not None and conditioning == "attention":
+            nn.init.constant_(network.keep.factors, 2.0)  # attention begins near 1/2: together they keep the picture
 
     def forward(self, pictures: Tensor, *, mix: Mix) -> Tensor:  # type: ignore[override]
         """Pictures (N, 3, H, W) in [-1, 1] under a mixture (see `Symmetrized`) -> pictures of the same size and range.
@@ -160,8 +162,23 @@ def rest_of(pictures: Tensor) -> tuple[int, int, int, int]:
 
 
 def clipped(pictures: Tensor) -> Tensor:
-    """Pictures in [-1, 1]; gradients pass as if nothing was clipped, or what is too bright could never become darker."""
-    return pictures + (pictures.clamp(-1, 1) - pictures).detach()
+    """Pictures in [-1, 1]. Of what is clipped, gradients pass that lead back inside: it can return, but not run away."""
+    return _Clip.apply(pictures) if torch.is_grad_enabled() else pictures.clamp(-1, 1)  # type: ignore[no-untyped-call]
+
+
+class _Clip(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pictures: Tensor) -> Tensor:
+        ctx.save_for_backward(pictures)
+        return pictures.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (pictures,) = ctx.saved_tensors
+        outwards = ((pictures > 1) & (gradient < 0)) | (
+            (pictures < -1) & (gradient > 0)
+        )  # a step is against the gradient
+        return gradient.masked_fill(outwards, 0)
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:

@@ -15,7 +15,8 @@ class LossScales(nn.Module):
     """Factors k of the losses, so that equal shares of a mixture mean equal influence.
 
     `fixed` are those given (paper). `running` (ours) divides each loss by its running mean where other losses rule, that is
-    over samples weighted by 1 - S_n: a loss that is ignored then counts about 1, whatever its unit.
+    over samples weighted by 1 - S_n: a loss that is ignored then counts about 1, whatever its unit. It is the largest such
+    mean so far: were it to fall with a loss that the network makes small everywhere, that loss would weigh ever more.
 
     Args:
         losses: L.
@@ -30,6 +31,7 @@ class LossScales(nn.Module):
     given: Tensor
     level: Tensor
     weight: Tensor
+    peak: Tensor
 
     def __init__(
         self,
@@ -52,14 +54,14 @@ class LossScales(nn.Module):
         self.register_buffer("given", torch.tensor(factors, dtype=torch.float32))
         self.register_buffer("level", torch.zeros(losses))
         self.register_buffer("weight", torch.zeros(losses))
+        self.register_buffer("peak", torch.zeros(losses))
 
     @property
     def factors(self) -> Tensor:
         """k, (L,); 1 (times what was given) for a loss that no statistics are known of yet."""
         if self.mode == "fixed":
             return self.given
-        mean = self.level / self.weight.clamp_min(1e-12)
-        return self.given / torch.where(self.weight > 0, mean.clamp_min(1e-12), torch.ones_like(mean))
+        return self.given / torch.where(self.peak > 0, self.peak, torch.ones_like(self.peak))
 
     @torch.no_grad()
     def update(self, losses: Tensor, mix: Tensor) -> None:
@@ -74,7 +76,8 @@ class LossScales(nn.Module):
 
     @torch.no_grad()
     def fold(self, level: Tensor, weight: Tensor) -> None:
-        """Move the running means by a batch's sums."""
+        """Move the running means, and their peaks, by a batch's sums."""
         if self.mode == "running":
             self.level.mul_(self.momentum).add_(level, alpha=1 - self.momentum)
             self.weight.mul_(self.momentum).add_(weight, alpha=1 - self.momentum)
+            self.peak.copy_(torch.maximum(self.peak, self.level / self.weight.clamp_min(1e-12)))

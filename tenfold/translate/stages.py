@@ -90,7 +90,9 @@ def build_generator(stage: Stage, config: Config, corners: Corners) -> nn.Module
         made = SymGenerator(
             corners.names, conditioning=DIALS[stage.name], reduction=net.reduction, last=net.last, **_shape(net)
         )
-    made.network.load_state_dict(plain.network.state_dict())
+    # what is kept of the picture begins as the conditioning needs it
+    weights = {name: value for name, value in plain.network.state_dict().items() if not name.startswith("keep.")}
+    made.network.load_state_dict(weights, strict=False)
     return made
 
 

@@ -40,10 +40,10 @@ def translate_tiled(
         UsageError: the tile is no multiple of 4 or has no core, or the map is of another size.
     """
     margin = _reach(model) if margin is None else margin
-    if tile % STRIDE or margin % STRIDE or tile <= 2 * margin:
+    if tile % STRIDE or margin % STRIDE or margin < 0 or tile <= 2 * margin:
         raise UsageError(
-            f"tile is {tile} and margin {margin} pixels, but both must be multiples of {STRIDE}, and the tile more than "
-            "two margins"
+            f"tile is {tile} and margin {margin} pixels, but both must be multiples of {STRIDE} of at least 0, and the tile "
+            "more than two margins"
         )
     height, width = pictures.shape[2:]
     if max(height, width) <= tile:
@@ -106,7 +106,8 @@ def _hooked(model: nn.Module, norm: Callable[..., Any], pool: Callable[..., Any]
             if isinstance(module, nn.InstanceNorm2d | nn.GroupNorm):
                 if isinstance(module, nn.InstanceNorm2d) and module.track_running_stats:
                     raise UsageError("tiles need instance norms without running statistics")
-                stack.callback(module.register_forward_hook(norm).remove)
+                # before other hooks: a norm may itself be a site of the dial
+                stack.callback(module.register_forward_hook(norm, prepend=True).remove)
             elif isinstance(module, GlobalAverage):
                 stack.callback(module.register_forward_hook(pool).remove)
         yield

@@ -112,11 +112,11 @@ def fit(
 
             critics.requires_grad_(False)
             made, found = stepping(pictures, real, mix)
+            scales.fold(*(total(fabric, part) for part in scales.statistics(found, mix)))
             value = loss.mixed_loss(found, mix, scales.factors)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(value)
             optimizer.step()
-            scales.fold(*(total(fabric, part) for part in scales.statistics(found, mix)))
 
             critics.requires_grad_(True)
             critic_value = torch.zeros((), device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ..core.batches import derive_seed
 from ..core.errors import UsageError
+from ..core.modes import evaluating
 from . import loss as formulas
 from .adversarial import AdversarialLoss
 from .front import Front, grid_of, sweep
@@ -92,12 +94,14 @@ class SymTrainer:
     def judge(self, batch: Any, mix: Mix | None = None) -> Judged:
         """The losses of a batch; `value` has gradients. For a loop of your own.
 
+        Running scales look at the losses first, unless the model is in `eval` mode.
+
         Args:
             batch: a tensor, or a tuple or list of which the first is the model's input.
             mix: the mixture of all samples, or of each; None draws one for each sample.
 
         Raises:
-            UsageError: a loss gives something else than one number for each sample.
+            UsageError: a loss gives something else than one number for each sample, or the mixture is a map.
         """
         parts = self._on_device(batch)
         count = len(parts[0])
@@ -105,9 +109,15 @@ class SymTrainer:
             drawn = sample_mixes(count, self.alpha, generator=self.random, vertices=self.vertices)
         else:
             drawn = batched(as_mix(mix, self.names), count)
+        if drawn.ndim != 2:
+            raise UsageError(
+                f"mix is a map of shape {tuple(drawn.shape)}, but losses are weighed by ({count}, {len(self.names)})"
+            )
         shares = drawn.to(self.device)
         output = self.model(parts[0], mix=shares)
         found = self._losses(output, parts, shares)
+        if self.model.training:
+            self.scales.update(found, shares)
         return Judged(formulas.mixed_loss(found, shares, self.scales.factors), found, shares, output)
 
     def step(self, batch: Any) -> dict[str, float]:
@@ -117,7 +127,6 @@ class SymTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         judged.value.backward()
         self.optimizer.step()
-        self.scales.update(judged.losses, judged.mix)
         values = {"objective": float(judged.value.detach())}
         values |= dict(zip(self.names, judged.losses.detach().mean(0).tolist(), strict=True))
         for place, (name, one) in enumerate(self.losses.items()):
@@ -156,15 +165,20 @@ class SymTrainer:
         Raises:
             UsageError: the grid has more than 20,000 mixtures, or there is no batch.
         """
-        return sweep(
-            self.model,
-            lambda output, parts, shares: self._losses(output, parts, shares.to(self.device)),
-            (self._on_device(batch) for batch in loader),
-            names=self.names,
-            mixes=grid_of(grid, len(self.names)),
-            forward=lambda parts, shares: self.model(parts[0], mix=shares.to(self.device)),
-            count=lambda parts: len(parts[0]),
-        )
+        mixes = grid_of(grid, len(self.names))
+        with evaluating(*self._modules()), ExitStack() as stack:
+            adversaries = [one for one in self.losses.values() if isinstance(one, AdversarialLoss)]
+            for one in adversaries:
+                stack.enter_context(one.same_samples())
+            return sweep(
+                self.model,
+                lambda output, parts, shares: self._losses(output, parts, shares.to(self.device)),
+                (self._on_device(batch) for batch in loader),
+                names=self.names,
+                mixes=mixes,
+                forward=lambda parts, shares: self.model(parts[0], mix=shares.to(self.device)),
+                count=lambda parts: len(parts[0]),
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """All that the training needs to go on alike: tensors, numbers and text, fit for `tenfold.core.checkpoint`."""

@@ -92,18 +92,15 @@ def test_names_that_a_table_could_not_have_are_refused(name: str, tmp_path: Path
     assert f"whose name is {name!r}, but must be letters, digits, - and _" in str(refused.value)
 
 
-@pytest.mark.xfail(strict=True, reason="isidentifier refuses a digit in front, which the message allows")
 def test_a_name_may_begin_with_a_digit(tmp_path: Path) -> None:
     assert named(f"19th-century={tmp_path}", EMBEDDED, "data.a").name == "19th-century"
 
 
-@pytest.mark.xfail(strict=True, reason="whatever has an = is taken for NAME=PATH, even a path that exists")
 def test_a_path_may_have_an_equals_sign(tmp_path: Path) -> None:
     folder = fill(tmp_path / "size=8" / "mine", [1])
     assert named(str(folder), EMBEDDED, "data.a") == Named("mine", folder)
 
 
-@pytest.mark.xfail(strict=True, reason="an empty PATH is the working folder")
 def test_a_name_without_a_path_is_refused() -> None:
     with pytest.raises(UsageError, match="NAME=PATH"):
         named("mine=", EMBEDDED, "data.a")
@@ -168,7 +165,6 @@ def test_a_train_folder_without_a_twin_is_any_folder(tmp_path: Path) -> None:
     assert (len(load(folder, "train")), len(load(folder, "test"))) == (8, 2)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Path('.') has no name whose twin could be looked for")
 def test_the_working_folder_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fill(tmp_path, range(10)))
     assert len(load(Path("."), "train")) == 8
@@ -277,7 +273,6 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "wave.png", "train")
 
 
-@pytest.mark.xfail(strict=True, reason="what does not exist is called a file")
 def test_a_folder_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load(tmp_path / "gone", "train")
@@ -301,7 +296,6 @@ def test_an_embedded_set_has_splits_too() -> None:
         load_domain(Named("oil", None), "train", size=16)
 
 
-@pytest.mark.xfail(strict=True, reason="without a holdout the training pictures themselves are the validation split")
 def test_an_embedded_set_has_no_validation_split_of_its_own() -> None:
     with pytest.raises(UsageError, match="validation"):
         load_domain(Named("ink", None), "validation", size=16)

@@ -75,7 +75,6 @@ def test_styles_are_whole_paintings_by_name() -> None:
         embedded_style("wave")
 
 
-@pytest.mark.xfail(strict=True, reason="an unknown class is an empty list")
 def test_a_class_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="oil"):
         embedded_pictures("oil", "train")

@@ -181,9 +181,12 @@ def test_running_scales_by_hand() -> None:
     scales.update(torch.tensor([[10.0, 1.0], [20.0, 4.0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
     # means where other losses rule: (0.25 x 10 + 0.5 x 20) / 0.75 and (0.75 x 1 + 0.5 x 4) / 1.25
     assert scales.factors.tolist() == pytest.approx([0.75 / 12.5, 3 * 1.25 / 2.75])
-    scales.update(torch.tensor([[4.0, -8.0]]), torch.tensor([[0.0, 1.0]]))
+    scales.update(torch.tensor([[40.0, -8.0]]), torch.tensor([[0.0, 1.0]]))
     # half of the past, and of the new one, where the second loss rules alone and so tells nothing of itself
-    assert scales.factors.tolist() == pytest.approx([(0.75 + 2) / (12.5 + 8), 3 * 1.25 / 2.75])
+    larger = (0.75 + 2) / (12.5 + 80)
+    assert scales.factors.tolist() == pytest.approx([larger, 3 * 1.25 / 2.75])
+    scales.update(torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0, 0.0]]))
+    assert scales.factors.tolist() == pytest.approx([larger, 3 * 1.25 / 2.75])  # a loss that falls keeps its weight
 
 
 def test_running_scales_make_ignored_losses_of_any_unit_count_one() -> None:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tenfold.core.errors import UsageError
-from tenfold.translate import ResidualGenerator, SymGenerator, translate_tiled
-from tenfold.translate.symmetrized import symmetrize
+from tenfold.translate import ResidualGenerator, SymGenerator, symmetrize, translate_tiled
 from tenfold.translate.tiles import _statistics as statistics_of
 from tenfold.translate.tiles import fixed_statistics
 
@@ -219,7 +218,6 @@ def test_nothing_is_left_of_the_hooks() -> None:
         "2",
         pytest.param(
             "1",
-            marks=pytest.mark.xfail(strict=True, reason="the norm's hook comes behind the dial's and undoes it"),
         ),
     ],
 )
@@ -251,7 +249,6 @@ def test_tiles_without_a_core_are_refused(tile: int, margin: int | None) -> None
         translate_tiled(generator(), pictures(140, 140), mix=MIX, tile=tile, margin=margin)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="a negative margin is not looked at")
 def test_a_negative_margin_is_refused() -> None:
     with pytest.raises(UsageError, match="margin"):
         translate_tiled(generator(), pictures(140, 140), mix=MIX, tile=TILE, margin=-4)

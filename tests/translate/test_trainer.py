@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from tenfold.core.checkpoint import load_state, save_state
 from tenfold.core.errors import UsageError
-from tenfold.translate import AdversarialLoss, Sampler, Symmetrized, SymTrainer, sample_mixes, simplex_grid
-from tenfold.translate.symmetrized import symmetrize
+from tenfold.translate import AdversarialLoss, Sampler, Symmetrized, SymTrainer, sample_mixes, simplex_grid, symmetrize
 
 SIDE = 3
 
@@ -47,7 +46,6 @@ def critic(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Linear(SIDE, 8), nn.LeakyReLU(), nn.Linear(8, 1))
 
 
-@pytest.mark.xfail(strict=True, reason="the module `symmetrize` of the package hides the function of that name")
 def test_the_package_gives_the_function_and_not_a_module_of_its_name() -> None:
     from tenfold import translate
 
@@ -314,7 +312,6 @@ def sweeping(norm: bool) -> tuple[SymTrainer, AdversarialLoss]:
     return trainer, adversarial
 
 
-@pytest.mark.xfail(strict=True, reason="sweep puts the model into eval mode, but not the losses' own networks")
 def test_a_sweep_leaves_what_the_losses_learned_as_it_was() -> None:
     trainer, adversarial = sweeping(norm=True)
     before = copy.deepcopy(adversarial.state_dict())
@@ -322,7 +319,6 @@ def test_a_sweep_leaves_what_the_losses_learned_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in adversarial.state_dict().items())
 
 
-@pytest.mark.xfail(strict=True, reason="the sweep draws from the Sampler that the training draws from")
 def test_a_training_that_is_swept_now_and_then_is_the_same_training() -> None:
     (watched, _), (unwatched, _) = sweeping(norm=False), sweeping(norm=False)
     for trainer in (watched, unwatched):
@@ -395,7 +391,6 @@ def test_a_mixture_that_does_not_fit_is_refused(mix: Any) -> None:
         SymTrainer(model(), LOSSES).judge(samples(), mix=mix)
 
 
-@pytest.mark.xfail(strict=True, reason="a map passes as_mix, and its shares are broadcast against the losses (N, L)")
 def test_a_map_of_mixtures_has_no_objective() -> None:
     def level(found: Tensor, x: Tensor) -> Tensor:
         return found.flatten(1).mean(1)
@@ -406,7 +401,6 @@ def test_a_map_of_mixtures_has_no_objective() -> None:
         trainer.judge(torch.rand(5, 1, 5, 2), mix=torch.rand(2, 5, 2))
 
 
-@pytest.mark.xfail(strict=True, reason="the mixtures of a grid are not looked at")
 @pytest.mark.parametrize("grid", [torch.tensor([0.5, 0.5]), torch.zeros(0, 2)])
 def test_mixtures_to_sweep_over_are_rows(grid: Tensor) -> None:
     with pytest.raises(UsageError, match="grid"):
