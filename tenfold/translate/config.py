@@ -199,19 +199,31 @@ class DemoOptions:
 
 _LAPTOP = Config(
     data=PictureSettings(size=96, crop=64, style_size=128),
-    net=NetSettings(width=16, blocks=3, critic_width=16, critic_layers=2, skip=True, doubling="nearest"),
-    loss=LossSettings(perceptual=0.5, style=(0.5, 0.5, 0.5, 0.5), relative=True),
-    train=TrainSettings(epochs=20, batch_size=4, learning_rate=1e-3, critic_rate=1e-3),
+    net=NetSettings(
+        width=16,
+        blocks=3,
+        skip=True,
+        doubling="nearest",
+        norm="layer",
+        last=True,
+        reduction=1,
+        critic_width=16,
+        critic_layers=2,
+    ),
+    # with `skip` the generator keeps what is of a domain by itself, which the identity loss would only hold it to
+    loss=LossSettings(reconstruction=4.0, identity=0.0, perceptual=0.5, style=(0.5, 0.5, 0.5, 0.5), relative=True),
+    train=TrainSettings(epochs=32, batch_size=4, learning_rate=4e-3, critic_rate=1e-3, vertices=0.5),
     compute=ComputeConfig(channels_last=True),
+    methods=("sgn", "film", "singles"),
 )
 
 PRESETS: dict[str, Config] = {
     # seconds on a CPU, offline: learns visibly, no more
     "smoke": replace(
         _LAPTOP,
-        data=PictureSettings(size=48, crop=32, style_size=64),
-        net=NetSettings(width=8, blocks=1, critic_width=8, critic_layers=2),
-        train=TrainSettings(epochs=8, batch_size=8, learning_rate=2e-3, critic_rate=1e-3),
+        data=PictureSettings(size=48, crop=32, style_size=64, limit=40),
+        net=replace(_LAPTOP.net, width=8, blocks=1, critic_width=8),
+        train=replace(_LAPTOP.train, epochs=24),
         methods=("sgn", "singles"),
     ),
     # two CPU cores: embedded photographs, ink paintings, and a painting's style
