@@ -110,7 +110,7 @@ class Evaluator:
                 answer = partial(_asked, self.networks[single(corner)])
                 found[corner] = self.judge(self.made(answer, torch.eye(self.count)[number]))[corner]
             return found
-        middle = self.judge(self.made(self.answers[name], torch.full((self.count,), 1 / self.count)))
+        middle = self.judged(name, torch.full((self.count,), 1 / self.count))
         found = {}
         if name != MIDDLE:
             curves = self.curves(name, POINTS)
@@ -120,14 +120,19 @@ class Evaluator:
 
     def curves(self, name: str, points: int) -> dict[tuple[str, str], list[dict[str, float]]]:
         """What is judged along every edge of the dial, from the first corner to the second."""
-        if (name, points) not in self._curves:
-            found = {}
-            for start, end in combinations(range(self.count), 2):
-                mixes = edge(start, end, losses=self.count, points=points)
-                key = self.corners.names[start], self.corners.names[end]
-                found[key] = [self.judge(self.made(self.answers[name], mix)) for mix in mixes]
-            self._curves[name, points] = found
-        return self._curves[name, points]
+        found = {}
+        for start, end in combinations(range(self.count), 2):
+            mixes = edge(start, end, losses=self.count, points=points)
+            key = self.corners.names[start], self.corners.names[end]
+            found[key] = [self.judged(name, mix) for mix in mixes]
+        return found
+
+    def judged(self, name: str, mix: Tensor) -> dict[str, float]:
+        """What is judged of a row at one mixture, (L,); known ones, such as corners where edges meet, are not made again."""
+        key = name, tuple(round(share, 6) for share in mix.tolist())
+        if key not in self._known:
+            self._known[key] = self.judge(self.made(self.answers[name], mix))
+        return self._known[key]
 
     def edges(self, rows: Sequence[str], points: int) -> dict[str, float]:
         """What is judged along every edge: "<row> <corner> <share> <corner>/<column>".
@@ -196,7 +201,7 @@ class Evaluator:
         return [torch.cat(rows) for rows in layers]
 
     @cached_property
-    def _curves(self) -> dict[tuple[str, int], dict[tuple[str, str], list[dict[str, float]]]]:
+    def _known(self) -> dict[tuple[str, tuple[float, ...]], dict[str, float]]:
         return {}
 
     @cached_property

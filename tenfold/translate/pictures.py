@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.figures import FAINT, INK, PALETTE, caption_font, picture_grid, rendered, save_png
 from ..core.run import Run
-from .evaluate import POINTS, SINGLES, Answer, Evaluator
+from .evaluate import POINTS, SINGLES, UNTRANSLATED, Answer, Evaluator
 from .mixture import edge, simplex_grid
 from .stages import DIALS, MIDDLE, single
 from .task import to_bytes
@@ -42,7 +42,7 @@ def draw_pictures(run: Run, evaluator: Evaluator) -> None:
                 ).save(path)
     if len(evaluator.answers) > 1:
         with run.sample("rivals.png") as path:
-            rivals_sheet(evaluator, shown[:3]).save(path)
+            rivals_sheet(evaluator, shown[::3][:2]).save(path)
     names = [name for name in (first, "outputs") if name in evaluator.answers]
     if names:
         with run.sample("edges.png") as path:
@@ -73,23 +73,19 @@ def dial_sheet(evaluator: Evaluator, answer: Answer, shown: Tensor) -> Image.Ima
 
 
 def rivals_sheet(evaluator: Evaluator, shown: Tensor) -> Image.Image:
-    """For each picture a row of every rival's answer at each corner and in the middle."""
-    count, names = evaluator.count, evaluator.corners.names
-    mixes = [*torch.eye(count), torch.full((count,), 1 / count)]
-    labels = [*names, "middle"]
+    """A row for each rival: its answers at every corner and in the middle, of one picture after the other."""
+    mixes = [*torch.eye(evaluator.count), torch.full((evaluator.count,), 1 / evaluator.count)]
+    labels = [*evaluator.corners.names, "middle"]
     pictures: list[Image.Image] = []
     captions: list[str] = []
-    for picture in shown:
-        for row in [*evaluator.answers, SINGLES]:
+    for row in [row for row in evaluator.rows if row != UNTRANSLATED]:
+        for picture in shown:
             for mix, label in zip(mixes, labels, strict=True):
                 made = _rival(evaluator, row, label, picture[None], mix)
-                pictures.append(
-                    Image.new("RGB", (picture.shape[2], picture.shape[1]), "white")
-                    if made is None
-                    else to_images(made)[0]
-                )
+                blank = Image.new("RGB", (picture.shape[2], picture.shape[1]), "white")
+                pictures.append(blank if made is None else to_images(made)[0])
                 captions.append("" if made is None else f"{row}: {label}")
-    return picture_grid(pictures, captions, columns=len(mixes) * 2)
+    return picture_grid(pictures, captions, columns=len(mixes) * len(shown))
 
 
 def triangle(answer: Callable[[Tensor], Tensor], names: Sequence[str], *, points: int) -> Image.Image:
