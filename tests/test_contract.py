@@ -106,11 +106,12 @@ latents = torch.randn(300, 16)
     ),
     "translate": Promise(
         learned=(
-            # photographs as they are have 1 and about 5
-            ("sgn/ink", operator.lt, 0.6),
+            # photographs as they are have 1 and 4.9
+            ("sgn/ink", operator.lt, 0.75),
             ("sgn/cypresses", operator.lt, 3.0),
-            ("singles/photos", operator.lt, 0.7),
-            ("singles/cypresses", operator.lt, 2.0),
+            ("singles/photos", operator.lt, 0.2),
+            ("singles/ink", operator.lt, 0.6),
+            ("singles/cypresses", operator.lt, 2.5),
         ),
         eval_options={},
         same={},

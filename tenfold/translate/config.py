@@ -221,9 +221,9 @@ PRESETS: dict[str, Config] = {
     # seconds on a CPU, offline: learns visibly, no more
     "smoke": replace(
         _LAPTOP,
-        data=PictureSettings(size=48, crop=32, style_size=64, limit=40),
+        data=PictureSettings(size=48, crop=32, style_size=64, limit=32),
         net=replace(_LAPTOP.net, width=8, blocks=1, critic_width=8),
-        train=replace(_LAPTOP.train, epochs=24),
+        train=replace(_LAPTOP.train, epochs=16),
         methods=("sgn", "singles"),
     ),
     # two CPU cores: embedded photographs, ink paintings, and a painting's style
