@@ -7,7 +7,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import redirect_stderr
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -251,11 +252,29 @@ def _parse(program: str, about: str, given: Arguments, **fields: tuple[Any, Any,
     drawn = io.StringIO()
     try:
         with redirect_stderr(drawn):
-            return tyro.cli(options, prog=program, description=about, args=given, config=(tyro.conf.FlagConversionOff,))
+            args = _switched_on(given, {flag for kind, _, _ in fields.values() for flag in _switches(kind)})
+            return tyro.cli(options, prog=program, description=about, args=args, config=(tyro.conf.FlagConversionOff,))
     except SystemExit as end:
         if end.code:
             raise UsageError(_sentence(end, drawn.getvalue(), program)) from end
         raise
+
+
+def _switches(kind: Any, prefix: str = "--") -> Iterator[str]:
+    """The flags of a dataclass of settings that are true or false."""
+    for name, hint in typing.get_type_hints(kind).items() if dataclasses.is_dataclass(kind) else ():
+        flag = prefix + name.replace("_", "-")
+        if hint is bool:
+            yield flag
+        yield from _switches(hint, f"{flag}.")
+
+
+def _switched_on(given: Arguments, switches: Collection[str]) -> Arguments:
+    """A switch without a value is on: `--grid` is `--grid True`."""
+    found = []
+    for word, after in zip(given, [*given[1:], "--"], strict=True):
+        found += [word, "True"] if word in switches and after.startswith("-") else [word]
+    return found
 
 
 def _sentence(end: BaseException, box: str, program: str) -> str:

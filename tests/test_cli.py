@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tenfold as package
+from tenfold import __main__ as program
 from tenfold.__main__ import COMMANDS, main
 
 from .command import environment, in_words, small_training, tenfold
@@ -309,7 +310,7 @@ def test_a_damaged_settings_file_is_named(copied: Path, mistake: Mistake) -> Non
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--data.name", "cifar11"], "data.name is 'cifar11', but must be one of garments, digits, cifar10"),
+        (["--data.name", "cifar11"], "data.name is 'cifar11', but must be one of garments, digits, pictures, cifar10"),
         (["--data.name", "cifar10"], "data.root is not given"),
         (
             ["--data.name", "cifar10", "--data.root", "nowhere"],
@@ -413,3 +414,25 @@ def test_tour_trains_and_writes_one_page(tmp_path: Path, capsys: pytest.CaptureF
     assert printed.out.splitlines()[-1] == f"report: {tmp_path / 'tour.html'}"
     assert (tmp_path / "tour.html").is_file()
     assert len(list((tmp_path / "resize").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--grid"], ["--grid", "True"]),
+        (["--grid", "--tile", "256"], ["--grid", "True", "--tile", "256"]),
+        (["--grid", "False"], ["--grid", "False"]),
+        (["--tile", "256", "--data.flip"], ["--tile", "256", "--data.flip", "True"]),
+        (["--images", "--other"], ["--images", "--other"]),
+    ],
+)
+def test_a_switch_alone_is_on(given: list[str], expected: list[str]) -> None:
+    assert program._switched_on(given, {"--grid", "--data.flip"}) == expected
+
+
+def test_the_switches_of_settings_are_those_that_are_true_or_false() -> None:
+    from tenfold.translate.config import Config, DemoOptions
+
+    assert list(program._switches(DemoOptions)) == ["--grid"]
+    found = set(program._switches(Config))
+    assert {"--data.flip", "--net.skip", "--net.last", "--loss.relative", "--compute.channels-last"} == found

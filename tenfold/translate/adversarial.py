@@ -16,7 +16,7 @@ from .replay import MixtureReplay
 
 
 class AdversarialLoss(nn.Module):
-    """mean (D(g) - 1)^2 + w mean |G(t, S) - t|: look like the domain, and leave what is of the domain as it is.
+    """mean (D(g) - 1)^2 + w mean abs(G(t, S) - t): look like the domain, and leave what is of the domain as it is.
 
     `SymTrainer` calls it as any loss and, because it has `learn`, lets its discriminator learn after every step. The
     identity part uses the same S as g, as the authors' code does.

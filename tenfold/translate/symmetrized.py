@@ -77,8 +77,7 @@ class Symmetrized(nn.Module):
 
     Attributes:
         network: the network inside.
-        conditionings: what was put behind each of the modules.
-        names: of the losses.
+        conditionings: what was put behind each of the modules, in the order of `at`.
 
     Raises:
         UsageError: a number is out of range, or a name is unknown or given twice.
