@@ -10,7 +10,7 @@ import sys
 import typing
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import redirect_stderr
-from itertools import dropwhile, takewhile
+from itertools import dropwhile, takewhile, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -272,7 +272,7 @@ def _switches(kind: Any, prefix: str = "--") -> Iterator[str]:
 def _switched_on(given: Arguments, switches: Collection[str]) -> Arguments:
     """A switch without a value is on: `--grid` is `--grid True`."""
     found = []
-    for word, after in zip(given, [*given[1:], "--"], strict=True):
+    for word, after in zip_longest(given, given[1:], fillvalue="--"):
         found += [word, "True"] if word in switches and after.startswith("-") else [word]
     return found
 

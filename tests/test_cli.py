@@ -419,6 +419,7 @@ def test_tour_trains_and_writes_one_page(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
+        ([], []),
         (["--grid"], ["--grid", "True"]),
         (["--grid", "--tile", "256"], ["--grid", "True", "--tile", "256"]),
         (["--grid", "False"], ["--grid", "False"]),

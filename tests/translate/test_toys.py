@@ -161,10 +161,14 @@ def test_a_loss_that_could_be_nothing_leaves_the_others_theirs() -> None:
     assert front.at([0.0, 1.0])["still"] < 0.005  # seen: 0.0014
 
 
+@pytest.mark.slow
 def test_running_scales_leave_the_others_theirs_too() -> None:
-    trainer = dial(follow_or_be_still(), steps=600, seed=0, scales="running")
-    assert trainer.sweep([line()], grid=3).at([1.0, 0.0])["follow"] < 0.05  # seen: 0.52, that of an output of 0
-    assert trainer.scales.factors.max() < 20  # seen: 1.6 million; the losses are of one unit
+    """At first nothing moves, so that being still looks small and weighs much; that has to pass."""
+    trainer = dial(follow_or_be_still(), steps=1500, seed=0, scales="running")
+    assert (
+        trainer.sweep([line()], grid=3).at([1.0, 0.0])["follow"] < 0.05
+    )  # seen: 0.002; 0.52 is that of an output of 0
+    assert trainer.scales.factors.max() < 20  # seen: 10; without a peak 1.6 million, though the losses are of one unit
 
 
 # cross-entropies to three soft labels: at best the mixture of the labels
