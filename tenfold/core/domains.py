@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from .data import ImageSet, LazyImages, MemoryImages, Statistics, decode, measure_images
-from .embedded_sets import PICTURES, embedded_pictures
+from .embedded_sets import embedded_pictures
 from .errors import UsageError
 from .pictures import find_pictures, open_picture, to_input
 from .sources import Split, evaluation_folder, in_test_part, shuffled
@@ -88,12 +88,7 @@ def load_domain(domain: Named, split: Split, *, size: int, holdout: float = 0.0,
 
 
 def _embedded(name: str, split: Split) -> list[Callable[[], Image.Image]]:
-    if name not in PICTURES:
-        raise UsageError(f"there are no embedded pictures {name!r}, only {', '.join(PICTURES)}")
-    if split == "validation":
-        raise UsageError(f"{name} has no validation split; data.holdout above 0 cuts one from its training part")
-    pictures = embedded_pictures(name, split)
-    return [partial(Image.Image.copy, picture) for picture in pictures]
+    return [partial(Image.Image.copy, picture) for picture in embedded_pictures(name, split)]
 
 
 def _files(folder: Path, split: Split) -> list[Callable[[], Image.Image]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageSequence
 
 from .errors import UsageError
+from .names import free_name
 from .pictures import decoding, open_picture, to_rgb
 
 if TYPE_CHECKING:
@@ -53,6 +54,20 @@ def frames(path: Path) -> Iterator[Image.Image]:
         with decoding(str(path)), Image.open(path) as animation:
             for frame in ImageSequence.Iterator(animation):
                 yield to_rgb(frame.copy())
+
+
+def named_frames(files: Iterable[Path]) -> Iterator[tuple[str, Image.Image]]:
+    """Every frame of the files, as `frames` gives it, with a name that no other has: the file's, numbered where it has several.
+
+    Raises:
+        UsageError: as `frames`.
+    """
+    stems: set[str] = set()
+    names: set[str] = set()
+    for file in files:
+        stem, alone = free_name(file.stem, stems), not is_video(file) and count_frames(file) == 1
+        for number, frame in enumerate(frames(file), 1):
+            yield free_name(stem if alone else f"{stem}-{number:05d}", names), frame
 
 
 def _video_frames(path: Path) -> Iterator[Image.Image]:

@@ -17,8 +17,8 @@ def learning_rate(
     Args:
         peak: the largest rate.
         schedule: `cosine` warms up linearly over the first tenth, then falls to 0 along half a cosine; `steps` multiplies by
-            `factor` at each share of `steps_at`; `poly` falls to 0 as (1 - share) to the power of 0.9; `linear` stays for the first half, then falls to 0
-            along a line.
+            `factor` at each share of `steps_at`; `poly` falls to 0 as (1 - share) to the power of 0.9;
+            `linear` stays for the first half, then falls to 0 along a line.
     """
     if schedule == "steps":
         return peak * factor ** sum(share >= at for at in steps_at)

@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from ..core.demo import Output, Pictures
 from ..core.errors import UsageError
-from ..core.frames import count_frames, frames, is_video
+from ..core.frames import count_frames, named_frames
 from ..core.mask_files import Bytes
 from ..core.masks import fitted_pixels
-from ..core.names import free_name
 from ..core.pictures import find_pictures
 from .config import DemoOptions
 from .evaluate import TrainedRun, load_run
@@ -54,19 +53,11 @@ class SegmentDemo:
         network = fuse(networks[chosen])
 
         def made() -> Iterator[tuple[str, Image.Image]]:
-            stems: set[str] = set()
-            names: set[str] = set()
-            for file in files:
-                stem, alone = free_name(file.stem, stems), not is_video(file) and count_frames(file) == 1
-                for number, picture in enumerate(frames(file), 1):
-                    name = free_name(stem if alone else f"{stem}-{number:05d}", names)
-                    picture.thumbnail((LARGEST, LARGEST))
-                    labels = self.labels(network, picture)
-                    yield (
-                        f"overlay/{name}.jpg",
-                        overlaid(picture, labels, self.trained.colours, opacity=options.opacity),
-                    )
-                    yield f"mask/{name}.png", palette_mask(labels, self.trained.colours)
+            for name, picture in named_frames(files):
+                picture.thumbnail((LARGEST, LARGEST))
+                labels = self.labels(network, picture)
+                yield f"overlay/{name}.jpg", overlaid(picture, labels, self.trained.colours, opacity=options.opacity)
+                yield f"mask/{name}.png", palette_mask(labels, self.trained.colours)
 
         return {"pictures": Pictures(2 * sum(count_frames(file) for file in files), made())}
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from ..core.demo import Output, Pictures
 from ..core.errors import UsageError
-from ..core.frames import count_frames, frames, is_video
-from ..core.names import free_name
+from ..core.frames import count_frames, named_frames
 from ..core.pictures import find_pictures
 from .config import DemoOptions
 from .learned import Learned, load_run
@@ -58,19 +57,14 @@ class TranslateDemo:
         files = find_pictures(options.images)
 
         def made() -> Iterator[tuple[str, Image.Image]]:
-            stems: set[str] = set()
-            used: set[str] = set()
-            for file in files:
-                stem, alone = free_name(file.stem, stems), not is_video(file) and count_frames(file) == 1
-                for number, frame in enumerate(frames(file), 1):
-                    called = free_name(stem if alone else f"{stem}-{number:05d}", used)
-                    picture = to_picture(frame, options.largest)
-                    if options.grid:
-                        yield f"grid/{called}.png", self._sheet(network, frame)
-                        continue
-                    for folder, mix in mixes:
-                        result = self.translate(network, picture, mix, tile=options.tile)
-                        yield f"{folder}/{called}.png", to_images(result)[0].resize(_size(frame, options.largest))
+            for called, frame in named_frames(files):
+                if options.grid:
+                    yield f"grid/{called}.png", self._sheet(network, frame)
+                    continue
+                picture = to_picture(frame, options.largest)
+                for folder, mix in mixes:
+                    result = self.translate(network, picture, mix, tile=options.tile)
+                    yield f"{folder}/{called}.png", to_images(result)[0].resize(_size(frame, options.largest))
 
         count = sum(count_frames(file) for file in files) * (1 if options.grid else len(mixes))
         return {"pictures": Pictures(count, made()), "mixture": _sentence(mixes, names, options)}

@@ -113,9 +113,9 @@ class Evaluator:
         middle = self.judged(name, torch.full((self.count,), 1 / self.count))
         found = {}
         if name != MIDDLE:
-            curves = self.curves(name, POINTS)
-            found = {corner: self._at_corner(curves, corner) for corner in self.corners.names}
-            found["falling"] = falling(curves)
+            ends = zip(self.corners.names, torch.eye(self.count), strict=True)
+            found = {corner: self.judged(name, mix)[corner] for corner, mix in ends}
+            found["falling"] = falling(self.curves(name, POINTS))
         return found | {f"{corner} at middle": value for corner, value in middle.items()}
 
     def curves(self, name: str, points: int) -> dict[tuple[str, str], list[dict[str, float]]]:
@@ -226,12 +226,6 @@ class Evaluator:
     def _singles(self) -> list[nn.Module]:
         names = [single(corner) for corner in self.corners.names]
         return [self.networks[name] for name in names] if all(name in self.networks for name in names) else []
-
-    def _at_corner(self, curves: Mapping[tuple[str, str], Sequence[dict[str, float]]], corner: str) -> float:
-        start = next((curve for (first, _), curve in curves.items() if first == corner), None)
-        if start is not None:
-            return start[0][corner]
-        return next(curve for (_, last), curve in curves.items() if last == corner)[-1][corner]
 
     @staticmethod
     def _chosen(rows: Sequence[str], known: Sequence[str]) -> list[str]:

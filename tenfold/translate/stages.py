@@ -27,7 +27,7 @@ class FixedGenerator(nn.Module):
         self.network = ResidualGenerator(**_shape(settings))
 
     def forward(self, pictures: Tensor, *, mix: Mix) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1], H and W multiples of 4 -> the same."""
+        """Pictures (N, 3, H, W) in [-1, 1], H and W from 16 on -> the same."""
         found: Tensor = self.network(pictures)
         return found
 
