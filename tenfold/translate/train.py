@@ -78,6 +78,7 @@ def fit(
 ) -> LossScales:
     """Train one generator and its critics in place; goes on from `state["progress"]` where that is set."""
     settings, fabric, device = config.train, run.fabric, run.fabric.device
+    names = Task.of(config.data).corners.names
     batches = Unpaired(sets, config, rank=fabric.global_rank, world=fabric.world_size)
     steps = settings.epochs * batches.steps_per_epoch
     objective = Translation(network, losses, critics, identity=config.loss.identity, active=stage.active)
@@ -133,7 +134,7 @@ def fit(
             meter.advance()
             if step % settings.save_every == 0 or step % batches.steps_per_epoch == 0:
                 if step % batches.steps_per_epoch == 0:
-                    sums = log_epoch(run, stage, step, sums / batches.steps_per_epoch, config)
+                    sums = log_epoch(run, stage, step, sums / batches.steps_per_epoch, names, critics=learns_critics)
                 progress = {name: part.state_dict() for name, part in parts.items()}
                 progress |= {"step": step, "sums": sums, "replay": replay.state_dict()}
                 run.save(state | {"progress": progress})
@@ -149,13 +150,10 @@ def build_critics(config: Config, task: Task) -> Critics:
         return Critics(len(task.domains), config.net)
 
 
-def log_epoch(run: Run, stage: Stage, step: int, means: Tensor, config: Config) -> Tensor:
+def log_epoch(run: Run, stage: Stage, step: int, means: Tensor, names: Sequence[str], *, critics: bool) -> Tensor:
     """Log the epoch's means over all processes, and return the sums of the next one."""
-    values = (total(run.fabric, means) / run.fabric.world_size).tolist()
-    names = Task.of(config.data).corners.names
-    needed = [index for index, active in enumerate(stage.active) if active]
-    line = {"objective": values[0]} | {f"loss {names[index]}": values[2 + index] for index in needed}
-    if any(stage.active[index] for index in range(1, 1 + len(config.data.domains))):
-        line["discriminators"] = values[1]
-    run.log(step, line, stage=stage.name)
+    objective, discriminators, *losses = (total(run.fabric, means) / run.fabric.world_size).tolist()
+    needed = zip(names, losses, stage.active, strict=True)
+    line = {"objective": objective} | {f"loss {name}": value for name, value, active in needed if active}
+    run.log(step, line | ({"discriminators": discriminators} if critics else {}), stage=stage.name)
     return torch.zeros_like(means)
