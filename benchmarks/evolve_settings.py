@@ -18,9 +18,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from tenfold.core.crew import crew
+from tenfold.core.rl_environments import load_normalizer, make_environments, normalizer_state
+from tenfold.core.rl_training import one_thread
 from tenfold.evolve import G2PPO, GeneticSettings
-from tenfold.evolve.environments import load_normalizer, make_environments, normalizer_state
-from tenfold.evolve.trainings import one_thread
 
 TASKS = {
     "CartPole-v1": (30_000, False),

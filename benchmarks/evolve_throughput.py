@@ -19,8 +19,8 @@ import torch
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from tenfold.core.rl_environments import make_environments
 from tenfold.evolve import G2A2C, G2PPO
-from tenfold.evolve.environments import make_environments
 
 PAIRS: tuple[tuple[type[OnPolicyAlgorithm], type[OnPolicyAlgorithm]], ...] = ((PPO, G2PPO), (A2C, G2A2C))
 

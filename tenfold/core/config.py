@@ -102,6 +102,19 @@ class ComputeConfig:
         )
 
 
+@dataclass(frozen=True)
+class CrewSettings:
+    """Where trainings run: they are independent, and come out the same wherever they do."""
+
+    workers: int = 1
+    """trainings at a time, at least 1; each in a process of its own with one thread"""
+    engine: Literal["processes", "ray"] = "processes"
+    """processes of this machine, or Ray: this machine, or the cluster that RAY_ADDRESS names"""
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 1, "crew.workers", self.workers, "at least 1")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain JSON values: paths become text, tuples become lists."""
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}

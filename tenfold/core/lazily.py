@@ -12,12 +12,14 @@ def lazy_names(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], A
 
     Args:
         package: the package's `__name__`.
-        home: each public name -> the module of the package that has it.
+        home: each public name -> the module of the package that has it; one beginning with dots is relative to the package, as in an
+            import of its `__init__`: `..core.atari`.
     """
 
     def get(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{home[name]}"), name)
+        module = home[name]
+        return getattr(import_module(module if module.startswith(".") else f".{module}", package), name)
 
     return get, lambda: sorted(home)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ..core.lazily import lazy_names
 
 if TYPE_CHECKING:
+    from ..core.atari import AtariGames
     from .algorithms import G2A2C, G2PPO
-    from .atari import AtariGames
     from .config import PRESETS, Config, GeneticSettings
     from .demo import load
     from .gate import GeneticGate
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "PRESETS": "config",
-    "AtariGames": "atari",
+    "AtariGames": "..core.atari",
     "Config": "config",
     "G2A2C": "algorithms",
     "G2PPO": "algorithms",

@@ -16,11 +16,12 @@ from ..core.demo import Output, Rows
 from ..core.errors import UsageError
 from ..core.figures import picture_grid
 from ..core.number_files import read_rows
+from ..core.rl_environments import load_normalizer, make_environments, picture_of
+from ..core.rl_training import State, Training, one_thread
 from .algorithms import GeneticGated
 from .config import Config, DemoOptions
-from .environments import load_normalizer, make_environments, picture_of
 from .evaluate import load_run
-from .trainings import State, Training, load_model, normalizes, one_thread
+from .trainings import load_model, normalizes
 
 COLUMNS = 4
 SHOWN = 8

@@ -9,11 +9,13 @@ import numpy as np
 from ..core.crew import crew
 from ..core.errors import UsageError
 from ..core.progress import meter
+from ..core.rl_curves import area_columns, comparisons, return_columns
+from ..core.rl_training import State, Training
 from ..core.trained import open_trained
 from .config import Config, EvalOptions
-from .tables import Results, area_columns, comparisons, population_columns, return_columns
-from .trainings import State, Training, trainings_of
+from .tables import Results, pairs, population_columns
 from .trainings import evaluate as play
+from .trainings import trainings_of
 
 VOTERS = ("genetic", "random")
 """methods that have a population"""
@@ -22,11 +24,12 @@ VOTERS = ("genetic", "random")
 def final_metrics(config: Config, results: Results) -> dict[str, float]:
     """All metrics of a run, named "row/column"; see the README for both."""
     metrics: dict[str, float] = {}
+    resamples = config.metrics.resamples
     for row in results.returns:
-        columns = return_columns(config, results.finals(row)) | area_columns(config, results.areas(row))
+        columns = return_columns(results.finals(row), resamples) | area_columns(results.areas(row), resamples)
         columns |= population_columns(results.histories[row])
         metrics |= {f"{row}/{name}": value for name, value in columns.items()}
-    return metrics | comparisons(config, results)
+    return metrics | comparisons(results, pairs(config), resamples)
 
 
 def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
@@ -63,7 +66,7 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for row in chosen:
         values = np.array([finals[training] for training in wanted if training.row == row])
-        metrics |= {f"{row}/{name}": value for name, value in return_columns(config, values).items()}
+        metrics |= {f"{row}/{name}": value for name, value in return_columns(values, config.metrics.resamples).items()}
     return metrics
 
 

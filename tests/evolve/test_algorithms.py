@@ -23,7 +23,8 @@ from tenfold.core.errors import UsageError
 from tenfold.evolve import G2A2C, G2PPO, GeneticSettings
 from tenfold.evolve.algorithms import GeneticGated
 
-from .worlds import Recorder, World, assert_same_state, monitored, worlds
+from ..core.rl_worlds import World, monitored, worlds
+from .worlds import Recorder, assert_same_state
 
 MIXED = GeneticSettings(elite_share=0.4, phase_steps=0, start_open=0.6, mutation_rate=0.1)
 SHORT = {"n_steps": 16, "batch_size": 48, "n_epochs": 1}

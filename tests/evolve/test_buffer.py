@@ -24,7 +24,8 @@ from tenfold.evolve.algorithms import GeneticGated
 from tenfold.evolve.buffer import GatedDictRolloutBuffer, GatedRolloutBuffer, Remembering, gated_buffer
 from tenfold.evolve.policy import ALL_OPEN
 
-from .worlds import LEVER, NUMBERS, PICTURE, SEVERAL, Recorder, worlds
+from ..core.rl_worlds import LEVER, NUMBERS, PICTURE, SEVERAL, worlds
+from .worlds import Recorder
 
 MIXED = GeneticSettings(elite_share=0.3, phase_steps=0, start_all_open=False, start_open=0.5, mutation_rate=0.1)
 ARM = spaces.Box(-1, 1, (2,))

@@ -9,14 +9,11 @@ from tenfold.core.errors import UsageError
 from tenfold.evolve.config import (
     PRESETS,
     Config,
-    CrewSettings,
     DemoOptions,
     EvalOptions,
     GeneticSettings,
     LearnerSettings,
-    MetricSettings,
     RivalSettings,
-    TrainSettings,
 )
 
 NAN = float("nan")
@@ -38,33 +35,10 @@ NAN = float("nan")
         (lambda: GeneticSettings(elites=0), r"elites is 0, but must be at least 1"),
         (lambda: GeneticSettings(start_open=0.0), r"start_open is 0\.0, but must be above 0 and at most 1"),
         (lambda: GeneticSettings(start_open=1.1), r"start_open is 1\.1"),
-        (lambda: LearnerSettings(n_envs=0), r"learner\.n_envs is 0, but must be at least 1"),
-        (lambda: LearnerSettings(n_steps=0), r"learner\.n_steps is 0, but must be at least 1"),
-        (lambda: LearnerSettings(n_envs=1, n_steps=1), r"learner\.n_steps is 1, but must be at least 2 where there is"),
-        (lambda: LearnerSettings(batch_size=1), r"learner\.batch_size is 1, but must be at least 2"),
-        (lambda: LearnerSettings(n_epochs=0), r"learner\.n_epochs is 0, but must be at least 1"),
-        (lambda: LearnerSettings(learning_rate=0.0), r"learner\.learning_rate is 0\.0, but must be above 0"),
-        (lambda: LearnerSettings(gamma=0.0), r"learner\.gamma is 0\.0, but must be above 0 and at most 1"),
-        (lambda: LearnerSettings(gamma=1.01), r"learner\.gamma is 1\.01"),
-        (lambda: LearnerSettings(gae_lambda=-0.01), r"learner\.gae_lambda is -0\.01, but must be between 0 and 1"),
-        (lambda: LearnerSettings(gae_lambda=1.01), r"learner\.gae_lambda is 1\.01"),
-        (lambda: LearnerSettings(clip_range=0.0), r"learner\.clip_range is 0\.0, but must be above 0"),
-        (lambda: LearnerSettings(hidden=()), r"learner\.hidden is \(\), but must be at least one width above 0"),
-        (lambda: LearnerSettings(hidden=(8, 0)), r"learner\.hidden is \(8, 0\)"),
-        (lambda: TrainSettings(timesteps=0), r"train\.timesteps is 0, but must be at least 1"),
-        (lambda: TrainSettings(replicas=0), r"train\.replicas is 0, but must be at least 1"),
-        (lambda: TrainSettings(evaluations=0), r"train\.evaluations is 0, but must be 1 to train\.timesteps"),
-        (
-            lambda: TrainSettings(timesteps=9, evaluations=10),
-            r"train\.evaluations is 10, but must be 1 to train\.timesteps",
-        ),
-        (lambda: MetricSettings(episodes=0), r"metrics\.episodes is 0, but must be at least 1"),
-        (lambda: MetricSettings(resamples=99), r"metrics\.resamples is 99, but must be at least 100"),
         (lambda: RivalSettings(members=3, parents=1), r"rivals\.members is 3, but must be at least 4"),
         (lambda: RivalSettings(parents=0), r"rivals\.parents is 0, but must be at least 1 and below rivals\.members"),
         (lambda: RivalSettings(members=8, parents=8), r"rivals\.parents is 8"),
         (lambda: RivalSettings(noise=0.0), r"rivals\.noise is 0\.0, but must be above 0"),
-        (lambda: CrewSettings(workers=0), r"crew\.workers is 0, but must be at least 1"),
         (lambda: Config(envs=()), r"envs is \(\), but must be at least one"),
         (lambda: Config(envs=("a-v0", "b-v0", "a-v0")), r"envs is .* but must be without repetition"),
         (lambda: Config(methods=()), r"methods is \(\), but must be at least one"),
@@ -90,16 +64,6 @@ def test_a_seed_that_nothing_can_be_seeded_with_is_refused() -> None:
         DemoOptions(seed=2**31)
 
 
-@pytest.mark.parametrize("batch_size", [50, 96, 512])
-def test_batches_that_do_not_divide_the_rollout_are_refused_for_ppo(batch_size: int) -> None:
-    with pytest.raises(UsageError, match=rf"^learner\.batch_size is {batch_size}"):
-        LearnerSettings(n_envs=8, n_steps=32, batch_size=batch_size)
-
-
-def test_a2c_takes_the_whole_rollout_whatever_the_batch_size() -> None:
-    assert LearnerSettings(algorithm="a2c", n_envs=16, n_steps=5, batch_size=256)
-
-
 def test_evolved_weights_are_refused_for_pictures() -> None:
     sentence = r"^methods is \('genetic', 'weights'\), but must be without weights for \['ALE/Pong-v5'\]"
     with pytest.raises(UsageError, match=sentence):
@@ -118,10 +82,6 @@ def test_settings_at_their_limits_are_taken() -> None:
     for share in (0.0, 1.0):
         assert GeneticSettings(elite_share=share, crossover_rate=share, mutation_rate=share)
     assert GeneticSettings(phase_steps=0, episodes=1, tournament_size=1, elites=1, start_open=1.0)
-    assert LearnerSettings(n_envs=1, n_steps=2, batch_size=2, n_epochs=1, gamma=1.0, gae_lambda=0.0, hidden=(1,))
-    assert LearnerSettings(n_envs=2, n_steps=1, batch_size=2, gae_lambda=1.0)
-    assert TrainSettings(timesteps=1, replicas=1, evaluations=1)
-    assert MetricSettings(episodes=1, resamples=100)
     assert RivalSettings(members=4, parents=1)
     assert RivalSettings(members=4, parents=3)
     assert Config(population=2, seed=0)

@@ -27,11 +27,12 @@ from tenfold.evolve.config import (
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
+from tenfold.core.rl_environments import load_normalizer, make_environments
+from tenfold.core.rl_training import Training
 from tenfold.evolve import train as training_module
 from tenfold.evolve.demo import EvolveDemo, load
-from tenfold.evolve.environments import load_normalizer, make_environments
 from tenfold.evolve.evaluate import load_run
-from tenfold.evolve.trainings import Training, load_model
+from tenfold.evolve.trainings import load_model
 
 SMALL = Config(
     envs=("CartPole-v1", "Pendulum-v1"),

@@ -29,7 +29,7 @@ from tenfold.evolve.policy import (
     GatedMultiInputPolicy,
 )
 
-from .worlds import LEVER, NUMBERS, PICTURE, SEVERAL, observations, worlds
+from ..core.rl_worlds import LEVER, NUMBERS, PICTURE, SEVERAL, observations, worlds
 
 ARM = spaces.Box(np.array([-0.02, -1.0], np.float32), np.array([0.03, 2.0], np.float32))
 DIALS, SWITCHES = spaces.MultiDiscrete([2, 4]), spaces.MultiBinary(3)

@@ -32,10 +32,12 @@ from tenfold.evolve.config import (
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
+from tenfold.core import rl_legs
+from tenfold.core.rl_training import State, Training
 from tenfold.evolve import evaluate as evaluate_module
 from tenfold.evolve import train as training_module
 from tenfold.evolve.evaluate import evaluate, load_run
-from tenfold.evolve.trainings import State, Training, leg, trainings_of
+from tenfold.evolve.trainings import leg, trainings_of
 
 TINY = Config(
     envs=("CartPole-v1",),
@@ -291,7 +293,7 @@ def test_the_order_in_which_legs_are_ready_changes_nothing(
         assert (count, engine) == (3, "processes")
         yield workers
 
-    monkeypatch.setattr(training_module, "crew", shuffled)
+    monkeypatch.setattr(rl_legs, "crew", shuffled)
     config = replace(TINY, crew=CrewSettings(workers=3))
     run = created(config, tmp_path)
     assert training_module.train(config, run) == straight.status["metrics"]

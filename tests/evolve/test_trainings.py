@@ -31,19 +31,10 @@ pytest.importorskip("stable_baselines3")
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.utils import LinearSchedule
 
+from tenfold.core.rl_environments import make_environments
+from tenfold.core.rl_training import State, Training, seed_of
 from tenfold.evolve.algorithms import G2A2C, G2PPO
-from tenfold.evolve.environments import make_environments
-from tenfold.evolve.trainings import (
-    State,
-    Training,
-    build,
-    evaluate,
-    leg,
-    load_model,
-    one_thread,
-    seed_of,
-    trainings_of,
-)
+from tenfold.evolve.trainings import build, evaluate, leg, load_model, trainings_of
 
 TINY = Config(
     envs=("CartPole-v1",),
@@ -164,11 +155,11 @@ def test_every_leg_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     states = chain("plain")
     for number, before in enumerate([None, *states[:-1]]):
         leg(config, training, before)
-        seed = seed_of(config, training, "leg", number)
+        seed = seed_of(config.seed, training, "leg", number)
         assert found[4 * number] == (seed, [seed, seed + 1, seed + 2, seed + 3])
     assert len({seed for seed, _ in found}) == 3
     evaluate(config, training, states[0])
-    assert torch.initial_seed() == seed_of(config, training, "evaluation")
+    assert torch.initial_seed() == seed_of(config.seed, training, "evaluation")
 
 
 def test_an_evaluation_sees_observations_by_the_statistics_of_the_training() -> None:
@@ -281,7 +272,7 @@ def test_an_evaluation_plays_the_elite_or_the_vote() -> None:
     found = []
     for vote in (False, True):
         game = gymnasium.make("CartPole-v1")
-        observation, _ = game.reset(seed=seed_of(config, training, "evaluation"))
+        observation, _ = game.reset(seed=seed_of(config.seed, training, "evaluation"))
         worth, over = 0.0, False
         while not over:
             action, _ = model.predict(observation, deterministic=True, vote="population" if vote else "elite")
@@ -319,35 +310,12 @@ def test_the_algorithm_is_as_the_settings_say(method: MethodName, ppo: type, a2c
 
 def test_trainings_are_in_the_order_of_the_settings() -> None:
     config = replace(TINY, envs=("b:B-v0", "ALE/A-v5"))
-    found = trainings_of(config)
-    assert [(each.row, each.replica) for each in found] == [
+    assert [(each.row, each.replica) for each in trainings_of(config)] == [
         (f"{env} {method}", replica)
         for env in ("b:B-v0", "ALE/A-v5")
         for method in ("genetic", "plain")
         for replica in (0, 1)
     ]
-    assert (found[0].file, found[-1].file) == ("b-B-v0-genetic-0", "ALE-A-v5-plain-1")
-    seeds = {seed_of(config, each, *parts) for each in found for parts in (("leg", 0), ("leg", 1), ("evaluation",))}
-    assert len(seeds) == 2 * 2 * 3  # the same for both methods
-    assert all(0 <= seed < 2**31 - 1000 for seed in seeds)
-    assert seed_of(config, found[0], "leg", 0) != seed_of(replace(config, seed=1), found[0], "leg", 0)
-
-
-def test_one_thread_computes_and_the_number_comes_back() -> None:
-    before = torch.get_num_threads()
-
-    def fail() -> None:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-            raise KeyError
-
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(KeyError):
-            fail()
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("method", ["plain", "weights"])

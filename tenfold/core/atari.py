@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from ..core.errors import UsageError
+from .errors import UsageError
 
 
 class AtariGames(VecEnv):

@@ -16,9 +16,11 @@ pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 
-from tenfold.evolve.environments import load_normalizer, make_environments, normalizer_state, picture_of
+from tenfold.core.rl_environments import load_normalizer, make_environments, normalizer_state, picture_of
+
+from .rl_worlds import played, same
 
 OWN = """
 import gymnasium as gym
@@ -80,23 +82,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.modules.pop("own_games", None)
     gymnasium.registry.clear()
     gymnasium.registry.update(before)
-
-
-def played(environments: VecEnv, steps: int, *, seed: int = 0) -> list[Any]:
-    """The observations, rewards and ends of random actions."""
-    random = np.random.default_rng(seed)
-    shape = (environments.num_envs, *(environments.action_space.shape or ()))
-    found: list[Any] = [environments.reset()]
-    for _ in range(steps):
-        actions = random.integers(0, 2, shape) if not shape[1:] else random.uniform(-1, 1, shape).astype(np.float32)
-        observations, rewards, ends, _ = environments.step(actions)
-        found += [observations, rewards, ends]
-    environments.close()
-    return found
-
-
-def same(ours: list[Any], theirs: list[Any]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -233,133 +218,3 @@ def test_pictures_are_of_the_first_environment(own: str) -> None:
         assert (picture is None) == (count == 3)  # where drawing fails there is no picture
         assert picture is None or (picture.shape == (5, 7, 3) and (picture == count).all())
         counting.step(np.zeros(2, int))
-
-
-class Referee:
-    """The same games by the emulators themselves, without anything on top: whole games, true scores."""
-
-    def __init__(self, game: str, count: int, seed: int) -> None:
-        from ale_py.vector_env import AtariVectorEnv
-
-        self._games = AtariVectorEnv(
-            game, count, num_threads=1, autoreset_mode="SameStep", reward_clipping=False, life_loss_info=False
-        )
-        self.frames, info = self._games.reset(seed=seed)
-        self._lives = np.array(info["lives"])
-        self._scores, self._lengths = np.zeros(count), np.zeros(count, int)
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, dict[int, dict[str, float]]]:
-        """True rewards, where a game ended, where a life was lost, and by place the games that ended."""
-        self.frames, rewards, over, _, info = self._games.step(actions)
-        self._scores += rewards
-        self._lengths += 1
-        ended = {
-            int(place): {"r": float(self._scores[place]), "l": int(self._lengths[place])}
-            for place in np.flatnonzero(over)
-        }
-        self._scores[over], self._lengths[over] = 0, 0
-        lost = (np.array(info["lives"]) < self._lives) & ~over
-        self._lives = np.array(info["lives"])
-        return rewards, over, lost, ended
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_atari_games_are_scored_whole_and_lost_lives_end_episodes_in_training_alone(training: bool) -> None:
-    pytest.importorskip("ale_py")
-    games = make_environments("ALE/SpaceInvaders-v5", 2, seed=11, training=training)
-    referee = Referee("space_invaders", 2, seed=11)
-    assert np.array_equal(games.reset(), referee.frames)
-    random = np.random.default_rng(0)
-    whole, lives, largest = 0, 0, 0.0
-    while whole < 2:
-        actions = random.integers(0, 6, 2)
-        frames, rewards, ends, infos = games.step(actions)
-        true, over, lost, ended = referee.step(actions)
-        assert np.array_equal(frames, referee.frames)
-        assert rewards.tolist() == (np.sign(true) if training else true).tolist()
-        assert ends.tolist() == ((over | lost) if training else over).tolist()
-        assert {place: info["episode"] for place, info in enumerate(infos) if "episode" in info} == ended
-        for info, end in zip(infos, ends, strict=True):
-            assert ("terminal_observation" in info) == bool(end)
-            assert not info.get("TimeLimit.truncated", False)
-        whole, lives, largest = whole + len(ended), lives + int(lost.sum()), max(largest, float(true.max()))
-    assert lives >= 2
-    assert largest > 1
-    games.close()
-
-
-def test_a_game_without_lives_ends_once() -> None:
-    pytest.importorskip("ale_py")
-    games = make_environments("ALE/Pong-v5", 1, seed=0, training=True)
-    games.reset()
-    ends, score, length = 0, 0.0, 0
-    while not ends:
-        _, rewards, ended, infos = games.step(np.zeros(1, int))
-        score, length, ends = score + float(rewards[0]), length + 1, ends + int(ended[0])
-    assert infos[0]["episode"] == {"r": score, "l": length} == {"r": -21.0, "l": length}
-
-
-def test_atari_games_repeat_by_their_seed() -> None:
-    pytest.importorskip("ale_py")
-
-    def play(seed: int) -> list[Any]:
-        return played(make_environments("ALE/Breakout-v5", 2, seed=seed, training=True), 40)
-
-    first = play(5)
-    assert (first[0].shape, first[0].dtype) == ((2, 4, 84, 84), np.uint8)
-    assert same(first, play(5))
-    assert not same(first[1::3], play(6)[1::3])
-
-
-@pytest.mark.parametrize("name", ["ALE/NoSuchGame-v5", "ALE/Breakout", "ALE/breakout-v5"])
-def test_unknown_games_are_refused_by_name(name: str) -> None:
-    pytest.importorskip("ale_py")
-    with pytest.raises(UsageError, match=rf"^there is no Atari game '{name}'; names are like ALE/Breakout-v5$"):
-        make_environments(name, 1, seed=0, training=True)
-
-
-@pytest.mark.parametrize("name", ["ALE/Breakout-v5", "ALE/UpNDown-v5", "ALE/BeamRider-v5"])
-def test_games_have_gymnasiums_names_and_actions(name: str) -> None:
-    pytest.importorskip("ale_py")
-    import gymnasium
-
-    games = make_environments(name, 1, seed=0, training=False)
-    assert games.action_space == gymnasium.make(name).action_space
-    assert games.env_is_wrapped(Monitor) == [True]
-    assert games.env_is_wrapped(VecNormalize) == [False]
-    games.reset()
-    picture = picture_of(games)
-    assert picture is not None
-    assert (picture.shape, picture.dtype) == ((84, 84, 3), np.uint8)
-    assert len(np.unique(picture)) > 1
-    with pytest.raises(UsageError, match=f"{name.split('/')[1][:2].lower()}.* have no attributes"):
-        games.set_attr("mode", 1)
-    with pytest.raises(UsageError, match="have no methods"):
-        games.env_method("seed")
-    games.close()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["G2A2C", "G2PPO"])
-def test_populations_of_convolutions_learn_from_games(algorithm: str) -> None:
-    pytest.importorskip("ale_py")
-    from tenfold import evolve
-
-    games = make_environments("ALE/Breakout-v5", 2, seed=0, training=True)
-    options: dict[str, Any] = (
-        {"n_steps": 32} if algorithm == "G2A2C" else {"n_steps": 64, "batch_size": 64, "n_epochs": 1}
-    )
-    genetics = evolve.GeneticSettings(elite_share=0.1, phase_steps=0)
-    model = getattr(evolve, algorithm)("CnnPolicy", games, population=2, genetics=genetics, seed=0, **options)
-    first = model.gate.chromosomes.clone()
-    assert first.shape == (2, 512)
-    while not model.history:
-        assert model.num_timesteps < 4000
-        model.learn(128, reset_num_timesteps=False)
-    assert model.gate.generation == 1
-    assert not (model.gate.chromosomes == first).all()
-    line = model.history[0]
-    assert line["worst fitness"] <= line["mean fitness"] <= line["best fitness"] == int(line["best fitness"])
-    actions, spread = model.predict(games.reset(), vote="population", deterministic=True)
-    assert actions.shape == spread.shape == (2,)
-    games.close()

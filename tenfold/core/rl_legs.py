@@ -1,0 +1,90 @@
+"""All trainings of a run, leg by leg, spread over a crew: `run_legs(run, trainings, leg, legs, ...)`.
+
+Trainings are independent, and each is cut into legs that are pure functions (see `rl_training`): a run that was killed and resumed,
+or was spread over other workers, ends as the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .crew import Crew, Engine, crew
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .progress import Meter
+    from .rl_training import State, Training
+    from .run import Run
+
+    Leg = Callable[[Training, State | None], State]
+    Log = Callable[[Mapping[Training, State | None], int], int]
+
+
+def run_legs(
+    run: Run, trainings: Sequence[Training], leg: Leg, legs: int, *, workers: int, engine: Engine, log: Log
+) -> dict[Training, State]:
+    """Do all legs of all trainings, and return the last state of each.
+
+    Goes on from the run's checkpoints where there are some: one for each training, named by its `file`.
+
+    Args:
+        run: to keep checkpoints in.
+        trainings: in the order in which they begin.
+        leg: of a training the state after its next leg, from that after the last, or from None before the first. It is sent to
+            workers: a function of a module, or a `functools.partial` of one. Of a state "leg" (how many are done) and "curve" (whose
+            last evaluation's return is shown) are read here.
+        legs: of each training.
+        workers: legs at a time.
+        engine: of the crew.
+        log: is called with all states and the number of lines that are logged so far, at first and after each leg; logs what there is
+            to log, in the same order whichever training was first; saves {"logged": ...}, and returns how many lines there are now.
+
+    Raises:
+        UsageError: several processes share the run, which `crew.workers` is for.
+    """
+    if run.fabric.world_size > 1:
+        raise UsageError(
+            f"{run.fabric.world_size} processes share the run, but must be 1: crew.workers spreads trainings"
+        )
+    logged = (run.restore() or {"logged": 0})["logged"]
+    states: dict[Training, State | None] = {training: run.load(name=training.file) for training in trainings}
+    with run.progress("legs of trainings", legs * len(trainings)) as meter, crew(workers, engine) as hands:
+        meter.advance(sum(state["leg"] for state in states.values() if state))
+        waiting = [training for training in trainings if _done(states[training]) < legs]
+        for training in waiting[:workers]:
+            _begin(hands, leg, training, states)
+        waiting = waiting[workers:]
+        logged = log(states, logged)  # what a run that was stopped had not come to
+        while any(_done(state) < legs for state in states.values()):
+            training = _take(hands, run, states, meter)
+            following = training if _done(states[training]) < legs else waiting.pop(0) if waiting else None
+            if following is not None:
+                _begin(hands, leg, following, states)
+            logged = log(states, logged)
+    return {training: state for training, state in states.items() if state}
+
+
+def _begin(hands: Crew, leg: Leg, training: Training, states: Mapping[Training, State | None]) -> None:
+    """Give a worker the next leg of a training."""
+    hands.submit(training, _called, leg, training, states[training])
+
+
+def _called(leg: Leg, training: Training, state: State | None) -> State:
+    """`leg(training, state)`: what workers call is a function of a module, which a partial is not to all of them."""
+    return leg(training, state)
+
+
+def _take(hands: Crew, run: Run, states: dict[Training, State | None], meter: Meter) -> Training:
+    """Wait for a leg, keep what came of it, and say whose it was."""
+    training: Training
+    state: State
+    training, state = hands.next()
+    states[training] = state
+    run.save(state, name=training.file)
+    meter.advance(note=f"{training.row} {training.replica}: {state['curve'][-1][1]:.1f}")
+    return training
+
+
+def _done(state: State | None) -> int:
+    return 0 if state is None else int(state["leg"])
