@@ -56,6 +56,11 @@ METHODS = (
         "arXiv:1903.01886 Genetic-Gated Networks",
     ),
     Method(
+        "govern",
+        "an agent whose latents can be named, read and turned: PPO and A2C beside an action-conditional VAE",
+        "arXiv:1811.04350 AC-beta-VAE",
+    ),
+    Method(
         "remember",
         "continual learning in which an old task's output never changes, and the task is inferred",
         "arXiv:1809.02441 StackNet",
