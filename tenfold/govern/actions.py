@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -26,7 +28,7 @@ class ActionMap:
         UsageError: the space is another one.
     """
 
-    def __init__(self, space: spaces.Space) -> None:
+    def __init__(self, space: spaces.Space[Any]) -> None:
         self.space = space
         if isinstance(space, spaces.Discrete):
             self.width = int(space.n)

@@ -56,6 +56,12 @@ class AuxiliarySettings:
         """Whether latents have no noise and no prior."""
         return self.kind == "ac-ae"
 
+    def likelihood_of(self, *, pixels: bool) -> Literal["gaussian", "bernoulli"]:
+        """The likelihood of states that are pixels, or are not."""
+        if self.likelihood == "auto":
+            return "bernoulli" if pixels else "gaussian"
+        return self.likelihood
+
     @property
     def weight_of_kl(self) -> float:
         """beta, where the kind has one."""

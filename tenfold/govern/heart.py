@@ -5,7 +5,7 @@ Registered with Gymnasium as `tenfold/Heart-v0` when this module is imported. Dr
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,7 +41,7 @@ class HeartEnv(gym.Env[NDArray[np.uint8], NDArray[np.int64]]):
         render_mode: None or rgb_array.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - as Gymnasium has it
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class HeartEnv(gym.Env[NDArray[np.uint8], NDArray[np.int64]]):
         picture, info = self._seen()
         return picture, 0.0, False, self._left <= 0, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The picture, where `render_mode` asks for one."""
         return self._seen()[0] if self.render_mode == "rgb_array" else None
 

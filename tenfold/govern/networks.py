@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ..core.errors import UsageError
 
 
 class FlatEncoder(nn.Module):
@@ -48,32 +51,32 @@ class FlatDecoder(nn.Module):
 
 
 class ScreenDecoder(nn.Module):
-    """Latents to one channel-first picture of at least 36 pixels a side: the usual three convolutions of games, backwards."""
+    """Latents to a channel-first picture: the three convolutions that read the screens of games, backwards.
 
-    def __init__(self, latent: int, shape: tuple[int, int, int], *, width: int = 512) -> None:
+    Args:
+        latent: n.
+        channels: of the picture.
+        size: its height and breadth, at least 36.
+        width: of the layer between.
+    """
+
+    def __init__(self, latent: int, channels: int, size: tuple[int, int], *, width: int = 512) -> None:
         super().__init__()
-        channels, height, breadth = shape
-        sizes = [(height, breadth)]
-        for kernel, stride in ((8, 4), (4, 2), (3, 1)):
-            sizes.append(tuple((side - kernel) // stride + 1 for side in sizes[-1]))  # type: ignore[arg-type]
-        # what a stride has left over at the far edge is added again
-        over = [
-            tuple(
-                after - ((before - 1) * stride + kernel) for after, before in zip(sizes[at], sizes[at + 1], strict=True)
-            )
-            for at, (kernel, stride) in enumerate(((8, 4), (4, 2), (3, 1)))
-        ]
+        if min(size) < 36:
+            raise UsageError(f"pictures have {size[0]} x {size[1]} pixels, but must have at least 36 a side")
+        over_first, over_second, over_third = (_left_over(size, depth)[1] for depth in range(3))
+        third, _ = _left_over(size, 2)
         self.layers = nn.Sequential(
             nn.Linear(latent, width),
             nn.ReLU(),
-            nn.Linear(width, 64 * sizes[3][0] * sizes[3][1]),
+            nn.Linear(width, 64 * third[0] * third[1]),
             nn.ReLU(),
-            nn.Unflatten(1, (64, *sizes[3])),
-            nn.ConvTranspose2d(64, 64, 3, 1, output_padding=over[2]),
+            nn.Unflatten(1, (64, *third)),
+            nn.ConvTranspose2d(64, 64, 3, 1, output_padding=over_third),
             nn.ReLU(),
-            nn.ConvTranspose2d(64, 32, 4, 2, output_padding=over[1]),
+            nn.ConvTranspose2d(64, 32, 4, 2, output_padding=over_second),
             nn.ReLU(),
-            nn.ConvTranspose2d(32, channels, 8, 4, output_padding=over[0]),
+            nn.ConvTranspose2d(32, channels, 8, 4, output_padding=over_first),
         )
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -81,10 +84,23 @@ class ScreenDecoder(nn.Module):
         return self.layers(latents)
 
 
+CONVOLUTIONS = ((8, 4), (4, 2), (3, 1))
+"""kernel and stride of each, as the screens of games are read (Mnih et al. 2015)"""
+
+
+def _left_over(size: tuple[int, int], depth: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and breadth after so many convolutions and one, and what the stride of the last leaves over at the far edges."""
+    sides, over = size, (0, 0)
+    for kernel, stride in CONVOLUTIONS[: depth + 1]:
+        over = ((sides[0] - kernel) % stride, (sides[1] - kernel) % stride)
+        sides = ((sides[0] - kernel) // stride + 1, (sides[1] - kernel) // stride + 1)
+    return sides, over
+
+
 def dense(widths: Sequence[int], activation: type[nn.Module]) -> list[nn.Module]:
     """Linear layers of these widths, an activation between any two."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     return layers[:-1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from .trainings import explore, player_in, read_observations, sweep_of, training
 from .vae import SPAN, ActionConditionalVAE
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ..core.run import Run
 
 COLOURS = {
@@ -73,7 +75,7 @@ def draw_pictures(run: Run, config: Config, states: Mapping[Training, State]) ->
 
 def _draw_agents(run: Run, config: Config, env: str, states: Mapping[Training, State]) -> None:
     """Heat maps of the first replica's models; the first model's sweep, and its animation."""
-    models = [method for method in config.methods if method != "plain"]
+    models: list[str] = [method for method in config.methods if method != "plain"]
     if not models:
         return
     read = {
@@ -113,7 +115,7 @@ def _draw_traversals(run: Run, config: Config, env: str, states: Mapping[Trainin
             traversal_grid(vae, seen[40]).save(path)
 
 
-def sensitivity_figure(env: str, read: Mapping[str, tuple[ActionConditionalVAE, NDArray[np.float32]]]) -> bytes:
+def sensitivity_figure(env: str, read: Mapping[str, tuple[ActionConditionalVAE, NDArray[Any]]]) -> bytes:
     """The paper's figure 6: how far each number of the next state moves while a latent is turned, a panel for each model, as a PNG.
 
     In units of each number's own spread, so that no number is bright because it is measured in small units.
@@ -127,7 +129,7 @@ def sensitivity_figure(env: str, read: Mapping[str, tuple[ActionConditionalVAE, 
     panels = figure.subplots(len(read), 1, squeeze=False).flatten()
     for panel, (method, (vae, seen)) in zip(panels, read.items(), strict=True):
         moved = (vae.sensitivity(seen) / vae.spread).flatten(1).numpy()
-        _heat(panel, moved, names_of(env, moved.shape[1]), vae.mapped, "Blues", f"{moved.max():.1f}")
+        _heat(panel, moved, names_of(env, moved.shape[1]), vae.mapped, "Blues")
         share = vae.mapped_share(seen)
         panel.set_title(f"{NAMES[method]}: {share:.0%} of it in the mapped latents", fontsize=10, loc="left")
     return rendered(figure, "png")
@@ -142,7 +144,7 @@ def governing_figure(env: str, sweep: Sweep) -> bytes:
     figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
     heat, rewards = figure.subplots(1, 2, width_ratios=(max(2.0, shifts.shape[1] / 6), 1.4))
     title = f"mean observation at {sweep.values[-1]:g} less that at {sweep.values[0]:g}, in the free agent's spreads"
-    _heat(heat, shifts, names_of(env, shifts.shape[1]), len(shifts), "RdBu", title)
+    _heat(heat, shifts, names_of(env, shifts.shape[1]), len(shifts), "RdBu")
     heat.set_title(title, fontsize=9, loc="left")
     for dim, row in enumerate(sweep.rewards()):
         rewards.plot(sweep.values, row, marker="o", markersize=3, linewidth=1.4, label=f"z{dim}")
@@ -226,7 +228,7 @@ def _strongest(sweep: Sweep) -> int:
     return int(np.abs(sweep.shifts()).max(1).argmax())
 
 
-def _heat(panel, values: NDArray[np.float64], names: Sequence[str], mapped: int, colours: str, note: str) -> None:  # type: ignore[no-untyped-def]
+def _heat(panel: Axes, values: NDArray[np.float64], names: Sequence[str], mapped: int, colours: str) -> None:
     top = max(float(np.abs(values).max()), 1e-9)
     least = -top if colours == "RdBu" else 0.0
     panel.imshow(values, aspect="auto", cmap=colours, vmin=least, vmax=top, interpolation="nearest")

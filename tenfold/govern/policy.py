@@ -113,8 +113,8 @@ class Governed(ActorCriticPolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
         lr_schedule: Any,
         *args: Any,
         latent: int,
@@ -124,7 +124,8 @@ class Governed(ActorCriticPolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box):
             raise UsageError(f"observations are {observation_space}, but must be a Box: vectors or pictures")
-        self._options = {"latent": latent, "aux_weight": aux_weight, "auxiliary": auxiliary or AuxiliarySettings()}
+        self._latent, self._aux_weight = latent, aux_weight
+        self._auxiliary = auxiliary or AuxiliarySettings()
         super().__init__(
             observation_space, action_space, lr_schedule, *args, **kwargs | {"share_features_extractor": False}
         )
@@ -145,9 +146,9 @@ class Governed(ActorCriticPolicy):
             return base
         hidden = self._widths("pi")
         box = cast(spaces.Box, self.observation_space)
-        encoder = StateEncoder(base, box.shape, hidden, self._options["latent"], self.activation_fn)
-        detached = self._options["auxiliary"].detach_policy
-        self.latents = Latents(box, encoder, self._options["latent"], detached=detached)
+        encoder = StateEncoder(base, box.shape, hidden, self._latent, self.activation_fn)
+        detached = self._auxiliary.detach_policy
+        self.latents = Latents(box, encoder, self._latent, detached=detached)
         return self.latents
 
     def _build_mlp_extractor(self) -> None:
@@ -175,41 +176,36 @@ class Governed(ActorCriticPolicy):
         lesson = self._lesson[0]
         if lesson is None:
             return values, log_prob, entropy
-        mu, sigma = (weigh_gradient(each, self._options["aux_weight"]) for each in self.latents.take())
+        mu, sigma = (weigh_gradient(each, self._aux_weight) for each in self.latents.take())
         losses = self.vae.losses(mu, sigma, lesson.moves, lesson.targets, lesson.mask)
         self.noted.append(torch.stack((losses.reconstruction.detach(), losses.kl.detach())))
         return values, ride_along(log_prob, losses.total), entropy
 
     def _make_vae(self) -> ActionConditionalVAE:
         box = cast(spaces.Box, self.observation_space)
-        settings: AuxiliarySettings = self._options["auxiliary"]
-        latent: int = self._options["latent"]
-        screens = is_image_space(box)
-        if screens:
+        settings, latent = self._auxiliary, self._latent
+        decoder: nn.Module
+        target: tuple[int, ...]
+        if is_image_space(box):
             channels = settings.frame_channels or (3 if box.shape[0] % 3 == 0 else 1)
-            shape = (channels, box.shape[1], box.shape[2])
-            decoder: nn.Module = ScreenDecoder(latent, shape)
+            target = (channels, *box.shape[1:])
+            decoder = ScreenDecoder(latent, channels, (box.shape[1], box.shape[2]))
         else:
-            shape = box.shape
-            decoder = FlatDecoder(latent, settings.decoder, shape, activation=self.activation_fn)
-        likelihood = settings.likelihood if settings.likelihood != "auto" else "bernoulli" if screens else "gaussian"
+            target = box.shape
+            decoder = FlatDecoder(latent, settings.decoder, target, activation=self.activation_fn)
         return ActionConditionalVAE(
             self.latents.encoder,
             decoder,
             latent=latent,
             actions=ActionMap(self.action_space),
-            target=shape,
-            likelihood=likelihood,
+            target=target,
+            likelihood=settings.likelihood_of(pixels=is_image_space(box)),
             settings=settings,
         ).to(self.device)
 
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """Those of actor and critic, whose gradient the algorithm clips together; the decoder's would make it clip more than it should."""
-        decoder = set(map(id, self.vae.decoder.parameters())) if hasattr(self, "vae") else set()
-        return (each for each in super().parameters(recurse) if id(each) not in decoder)
-
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._options
+        own = {"latent": self._latent, "aux_weight": self._aux_weight, "auxiliary": self._auxiliary}
+        return super()._get_constructor_parameters() | own
 
 
 class TwoInputs(MlpExtractor):

@@ -87,7 +87,6 @@ def flat_model(
 ) -> ActionConditionalVAE:
     """A model of layers, as the paper has it in its own world, whose next state has the shape of the state."""
     settings = auxiliary or AuxiliarySettings()
-    likelihood = settings.likelihood if settings.likelihood != "auto" else "bernoulli" if pixels else "gaussian"
     encoder = FlatEncoder(shape, hidden, latent)
     halves_at_zero(encoder.last)
     return ActionConditionalVAE(
@@ -96,7 +95,7 @@ def flat_model(
         latent=latent,
         actions=actions,
         target=shape,
-        likelihood=likelihood,
+        likelihood=settings.likelihood_of(pixels=pixels),
         settings=settings,
     )
 

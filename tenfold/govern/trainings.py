@@ -38,10 +38,9 @@ from ..core.rl_training import (
 from . import heart as heart  # registers the worlds with Gymnasium
 from .actions import ActionMap
 from .algorithms import GovernedA2C, GovernedPPO
-from .behaviour import Sweep, govern_each
+from .behaviour import Behaviour, Sweep, govern_each
 from .config import Config
 from .disentanglement import dci
-from .policy import Governed
 from .posthoc import Fit, flat_model, prediction_losses
 from .transitions import Transitions, collect_transitions, random_actions
 from .vae import ActionConditionalVAE
@@ -341,8 +340,6 @@ def sweep_state(sweep: Sweep) -> dict[str, Any]:
 
 def sweep_of(state: dict[str, Any]) -> Sweep:
     """The sweep that `sweep_state` has kept."""
-    from .behaviour import Behaviour
-
     rows = [
         tuple(
             Behaviour(float(state["reward"][row][at]), float(state["ended"][row][at]), mean.numpy(), spread.numpy())
@@ -351,10 +348,3 @@ def sweep_of(state: dict[str, Any]) -> Sweep:
         for row in range(len(state["mean"]))
     ]
     return Sweep(rows[0][0], tuple(state["values"]), tuple(rows[1:]))
-
-
-def agent_of(config: Config, training: Training, state: State) -> Governed:
-    """A governed agent's policy, as it was learned."""
-    model, environments = player_in(config, training, state, count=1, seed=0)
-    environments.close()
-    return model.policy  # type: ignore[no-any-return]

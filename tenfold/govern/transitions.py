@@ -80,16 +80,17 @@ def collect_transitions(environments: VecEnv, steps: int, act: Act) -> Transitio
         kept.append((np.array(observations), np.array(actions), after, known))
         factors.append([info.get("factors") for info in infos])
         observations = following
-    columns = [np.concatenate(column) for column in zip(*kept, strict=True)]
+    seen, did, then, known_ends = (np.concatenate(column) for column in zip(*kept, strict=True))
     told = all(each is not None for row in factors for each in row)
-    return Transitions(*columns, factors=np.concatenate([np.array(row) for row in factors]) if told else None)
+    made_of = np.concatenate([np.array(row) for row in factors]) if told else None
+    return Transitions(seen, did, then, known_ends, made_of)
 
 
-def random_actions(space: spaces.Space, count: int, seed: int) -> Act:
+def random_actions(space: spaces.Space[Any], count: int, seed: int) -> Act:
     """Somebody who draws every action evenly, for `count` environments."""
     space.seed(seed)
 
-    def act(observations: NDArray[Any]) -> NDArray[Any]:
+    def act(_: NDArray[Any]) -> NDArray[Any]:
         return np.array([space.sample() for _ in range(count)])
 
     return act
