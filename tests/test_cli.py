@@ -79,6 +79,7 @@ def test_list_has_a_line_for_each_method() -> None:
         "generate",
         "translate",
         "evolve",
+        "govern",
         "remember",
     ]
     assert "arXiv:1901.04687" in ended.stdout

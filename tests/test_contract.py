@@ -153,6 +153,26 @@ import numpy as np
 obs = np.zeros(3, np.float32)
 """,
     ),
+    "govern": Promise(
+        learned=(
+            # a policy that draws its actions at random lasts 22 steps
+            ("CartPole-v1 ac-beta-vae/final return", operator.gt, 60),
+            ("CartPole-v1 plain/final return", operator.gt, 60),
+            ("CartPole-v1 ac-beta-vae/strongest shift", operator.gt, 1.0),
+            # a picture of the mean has 480 nats
+            ("tenfold/SmallHeart-v0 ac-beta-vae/reconstruction", operator.lt, 440),
+            ("tenfold/SmallHeart-v0 beta-vae/reconstruction", operator.lt, 440),
+        ),
+        eval_options={},
+        same={},
+        demo_inputs=lambda folder: {},
+        prelude="""
+import numpy as np
+obs = np.zeros((5, 3), np.float32)
+from stable_baselines3 import PPO
+frozen_agent = PPO("MlpPolicy", "Pendulum-v1", n_steps=64, batch_size=64, seed=0)
+""",
+    ),
     "remember": Promise(
         learned=(
             # five classes in each of two tasks: chance is 0.2

@@ -49,7 +49,7 @@ class GovernedAlgorithm(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         **kwargs: Any,
     ) -> None:
-        if aux_weight < 0:
+        if not aux_weight >= 0:
             raise UsageError(f"aux_weight is {aux_weight}, but must be at least 0")
         self.aux_weight = aux_weight
         self.auxiliary = auxiliary or AuxiliarySettings()
@@ -92,7 +92,7 @@ class GovernedAlgorithm(OnPolicyAlgorithm):
             super().train()
         finally:
             self.policy.act_on(None)
-        reconstruction, kl = torch.stack(self.policy.noted).mean(0).tolist()
+        reconstruction, kl = (float(torch.stack(each).mean()) for each in zip(*self.policy.noted, strict=True))
         self.logger.record("govern/reconstruction", reconstruction)
         self.logger.record("govern/kl", kl)
 

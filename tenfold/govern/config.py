@@ -228,8 +228,9 @@ PRESETS: dict[str, Config] = {
     # seconds on a CPU, offline: learns visibly, no more
     "smoke": Config(
         envs=("CartPole-v1",),
+        methods=("ac-beta-vae", "plain"),
         explore=ExploreSettings(
-            models=("ac-beta-vae", "beta-vae"), steps=6_000, epochs=2, batch_size=64, hidden=(64,), scored=500
+            models=("ac-beta-vae", "beta-vae"), steps=3_000, epochs=2, batch_size=32, hidden=(64,), scored=400
         ),
         governing=GoverningSettings(values=(-3.0, 3.0), steps=40, frames=10),
         learner=LearnerSettings(n_steps=64, learning_rate=1e-3),

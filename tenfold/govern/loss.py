@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -49,15 +49,29 @@ def negative_log_likelihood(predicted: Tensor, target: Tensor, likelihood: Likel
         (B,), nats.
     """
     if likelihood == "gaussian":
-        return 0.5 * (predicted - target).square().flatten(1).sum(1)
+        return 0.5 * F.mse_loss(predicted, target, reduction="none").flatten(1).sum(1)
     return F.binary_cross_entropy_with_logits(predicted, target, reduction="none").flatten(1).sum(1)
 
 
 def kl_to_prior(mu: Tensor, sigma: Tensor) -> Tensor:
     """KL(N(mu, sigma^2) || N(0, 1)) of every latent by itself, (B, n), at least 0, nats."""
-    square = sigma.square()
-    # far below float32's least number the logarithm would be infinite, and its gradient NaN
-    return 0.5 * (mu.square() + square - square.clamp_min(1e-30).log() - 1)
+    return _KLToPrior.apply(mu, sigma)  # type: ignore[no-untyped-call]
+
+
+class _KLToPrior(torch.autograd.Function):
+    """0.5 (mu^2 + sigma^2 - 1) - log sigma, with its gradient by hand: it is taken with every batch of a policy's small network."""
+
+    @staticmethod
+    def forward(ctx: Any, mu: Tensor, sigma: Tensor) -> Tensor:
+        # far below float32's least number the logarithm would be infinite, and its gradient NaN
+        sigma = sigma.clamp_min(1e-15)
+        ctx.save_for_backward(mu, sigma)
+        return torch.addcmul(torch.addcmul(-sigma.log(), mu, mu, value=0.5), sigma, sigma, value=0.5) - 0.5
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        mu, sigma = ctx.saved_tensors
+        return gradient * mu, gradient * (sigma - sigma.reciprocal())
 
 
 def beta_objective(reconstruction: Tensor, kl: Tensor, *, beta: float) -> Tensor:

@@ -133,9 +133,9 @@ class Governed(ActorCriticPolicy):
         # the decoder draws its weights aside, so that whatever the policy draws is what it would draw without it
         with torch.random.fork_rng(devices=[]):
             self.vae = self._make_vae()
-        self.optimizer.add_param_group({"params": list(self.vae.decoder.parameters())})
+        self._let_decoder_learn()
         self._lesson: list[Lesson | None] = [None]
-        self.noted: list[Tensor] = []
+        self.noted: list[tuple[Tensor, Tensor]] = []
 
     # how the parent builds a policy
 
@@ -178,7 +178,7 @@ class Governed(ActorCriticPolicy):
             return values, log_prob, entropy
         mu, sigma = (weigh_gradient(each, self._aux_weight) for each in self.latents.take())
         losses = self.vae.losses(mu, sigma, lesson.moves, lesson.targets, lesson.mask)
-        self.noted.append(torch.stack((losses.reconstruction.detach(), losses.kl.detach())))
+        self.noted.append((losses.reconstruction.detach(), losses.kl.detach()))
         return values, ride_along(log_prob, losses.total), entropy
 
     def _make_vae(self) -> ActionConditionalVAE:
@@ -202,6 +202,13 @@ class Governed(ActorCriticPolicy):
             likelihood=settings.likelihood_of(pixels=is_image_space(box)),
             settings=settings,
         ).to(self.device)
+
+    def _let_decoder_learn(self) -> None:
+        """Give the optimizer the decoder's weights, which it steps in one go where it can: they are none of the plain algorithm's."""
+        group: dict[str, Any] = {"params": list(self.vae.decoder.parameters())}
+        if isinstance(self.optimizer, torch.optim.Adam) and not self.optimizer.defaults["foreach"]:
+            group["fused"] = True
+        self.optimizer.add_param_group(group)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         own = {"latent": self._latent, "aux_weight": self._aux_weight, "auxiliary": self._auxiliary}

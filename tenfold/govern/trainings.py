@@ -80,14 +80,19 @@ def leg(config: Config, training: Training, state: State | None) -> State:
     with one_thread():
         after, value = (_explored if training.env in config.explore.envs else _learned)(config, training, done, state)
         if done + 1 == config.train.evaluations:
-            after["scores"] = score(config, training, after)
-            if isinstance(sweep := governed_sweep(config, training, after), Sweep):
-                after["sweep"] = sweep_state(sweep)
+            after |= judged(config, training, after)
     return after | {
         "leg": done + 1,
         "curve": [*([] if state is None else state["curve"]), [after["steps"], value]],
         "seconds": (0.0 if state is None else state["seconds"]) + time.monotonic() - began,
     }
+
+
+def judged(config: Config, training: Training, state: State) -> State:
+    """Of a training that is done: its scores, and its sweep where an agent was governed."""
+    found: State = {"scores": state.get("scores") or score(config, training, state)}
+    sweep = governed_sweep(config, training, state)
+    return found if sweep is None else found | {"sweep": sweep_state(sweep)}
 
 
 # agents
@@ -246,7 +251,8 @@ def _explored(config: Config, training: Training, done: int, state: State | None
         "model": on_cpu(fit.vae.state_dict()),
         "optimizer": on_cpu(fit.optimizer.state_dict()),
     }
-    return after, score(config, training, after)["reconstruction"]
+    after["scores"] = score(config, training, after)
+    return after, after["scores"]["reconstruction"]
 
 
 def world_model(config: Config, training: Training, state: State | None = None) -> ActionConditionalVAE:

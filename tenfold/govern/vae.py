@@ -297,4 +297,4 @@ class ActionConditionalVAE(nn.Module):
 def split_latents(raw: Tensor) -> tuple[Tensor, Tensor]:
     """mu and sigma of an encoder's output (B, 2n): the second half is the logarithm of sigma squared, kept within [-14, 6]."""
     mu, log_variance = raw.chunk(2, -1)
-    return mu, (0.5 * log_variance.clamp(-14.0, 6.0)).exp()
+    return mu, log_variance.clamp(-14.0, 6.0).mul(0.5).exp()
