@@ -57,5 +57,6 @@ class ActionMap:
             return vectors.clamp(low, high)
         if isinstance(self.space, spaces.MultiDiscrete):
             steps = torch.as_tensor(self.space.nvec, device=vectors.device) - 1
-            return 2 * vectors / steps.clamp_min(1) - 1
+            first = torch.as_tensor(self.space.start, device=vectors.device)
+            return torch.where(steps > 0, 2 * (vectors - first) / steps.clamp_min(1) - 1, 0)  # no choice moves nothing
         return vectors

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -63,8 +64,11 @@ class GovernedAlgorithm(OnPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        if not isinstance(self.observation_space, spaces.Box):
+            raise UsageError(f"observations are {self.observation_space}, but must be a Box: vectors or pictures")
         self.rollout_buffer_class = following_buffer(self.rollout_buffer_class or RolloutBuffer)
         super()._setup_model()
+        self.policy.weigh(self.aux_weight)  # of a loaded model another may have been given
 
     @property
     def vae(self) -> ActionConditionalVAE:
@@ -86,6 +90,7 @@ class GovernedAlgorithm(OnPolicyAlgorithm):
             super().train()
             return
         self.policy.noted.clear()
+        self.policy.weigh(self.aux_weight)  # it may have been changed since
         self.vae.progress.fill_(1 - self._current_progress_remaining)
         self.rollout_buffer.teach(self.policy, cast(NDArray[Any], self._last_obs))
         try:

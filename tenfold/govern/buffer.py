@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.preprocessing import is_image_space
@@ -50,7 +51,7 @@ class Following(RolloutBuffer):
         flat_mask = None if mask is None else torch.from_numpy(self.swap_and_flatten(mask[..., None])[:, 0])
         vae.observe_targets(states if flat_mask is None else states[flat_mask.to(states.device)])
         self._targets_known = vae.as_targets(states)
-        self._moves = vae.map_action(torch.from_numpy(self.swap_and_flatten(self.actions)).to(self.device))
+        self._moves = vae.map_action(torch.from_numpy(self._taken(policy)).to(self.device))
         self._mask = None if flat_mask is None else flat_mask.to(self.device)
         self._policy = policy
 
@@ -65,15 +66,22 @@ class Following(RolloutBuffer):
                 following[step, place] = state
         return following, ~unknown if unknown.any() else None
 
+    def _taken(self, policy: Governed) -> NDArray[Any]:
+        """The actions (N, ...) as the environment takes them: choices are stored from 0, and squashed ones within -1 and 1."""
+        actions = self.swap_and_flatten(self.actions)
+        if policy.squash_output:
+            return policy.unscale_action(actions)
+        if isinstance(self.action_space, spaces.Discrete | spaces.MultiDiscrete):
+            return actions + self.action_space.start
+        return actions
+
     def _prepared(self, states: NDArray[Any], policy: Governed) -> Tensor:
         """States (N, ...) as the decoder gives them: of a stack of pictures the newest alone."""
         frames = is_image_space(self.observation_space)
         if frames:
             states = states[:, -policy.vae.target[0] :]
-        tensor = torch.as_tensor(states, device=self.device)
-        if frames and policy.normalize_images:
-            return tensor.float() / 255
-        return tensor.float()
+        tensor = torch.as_tensor(states, device=self.device).float()
+        return tensor / 255 if frames else tensor
 
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> Any:
         if self._policy is not None:

@@ -25,7 +25,7 @@ class DCI:
     completeness: float
     """in [0, 1]; 1: each factor is in one latent alone; averaged over factors"""
     informativeness: float
-    """share of the factors' variance that held-out rows' latents explain, averaged over factors; at most 1"""
+    """1 less the held-out squared error, in units of the factors' variance, averaged over factors; at most 1"""
     weighted_disentanglement: float
     """the same as `disentanglement`, but latents count by how much they matter"""
     weighted_completeness: float
@@ -67,6 +67,10 @@ def dci(
     x = (x - x.mean(0)) / np.where(spread > 0, spread, 1)
     order = np.random.default_rng(seed).permutation(len(x))
     cut = len(x) - max(1, round(test_share * len(x)))
+    if cut < 10:
+        raise UsageError(
+            f"test_share is {test_share}, which leaves {cut} of {len(x)} rows to learn from, but must leave 10"
+        )
     train, test = order[:cut], order[cut:]
     columns, scores = [], []
     for factor in y.T:
@@ -116,12 +120,14 @@ def _fit(
     """Importance of each latent for a factor, summing to 1, and the share of the held-out variance explained."""
     if np.ptp(y) == 0:
         return np.zeros(x.shape[1]), 0.0
+    middle, unit = y.mean(), y.std()
+    y, y_test = (y - middle) / unit, (y_test - middle) / unit
     model = _regressor(regressor, seed)
     model.fit(x, y)
     raw = np.abs(model.coef_) if regressor == "lasso" else model.feature_importances_
     importance = raw / raw.sum() if raw.sum() > 0 else raw
     left = np.square(y_test - model.predict(x_test)).mean()
-    return np.asarray(importance, dtype=np.float64), float(1 - left / max(y_test.var(), 1e-12))
+    return np.asarray(importance, dtype=np.float64), float(1 - left)
 
 
 def _regressor(name: Regressor, seed: int):  # type: ignore[no-untyped-def]

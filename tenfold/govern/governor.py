@@ -45,7 +45,7 @@ class Governor:
             raise UsageError(f"others is {others!r}, but must be zero or keep")
         self.policy, self.held, self.others = policy, dict(set), others
         for dim, value in self.held.items():
-            if not 0 <= dim < policy.vae.latent:
+            if not isinstance(dim, int) or not 0 <= dim < policy.vae.latent:
                 raise UsageError(f"set has latent {dim}, but must have 0 to {policy.vae.latent - 1}")
             if not abs(value) <= limit:
                 raise UsageError(f"set has {value} for latent {dim}, but must be between {-limit} and {limit}")

@@ -81,8 +81,14 @@ class HeartEnv(gym.Env[NDArray[np.uint8], NDArray[np.int64]]):
         self.factors = self.np_random.integers(self.counts)
         if options and "factors" in options:
             given = np.asarray(options["factors"])
-            if given.shape != (5,) or (given < 0).any() or (given >= self.counts).any():
-                raise UsageError(f"factors is {options['factors']!r}, but must be five numbers below {self.counts}")
+            if (
+                given.shape != (5,)
+                or not np.isin(given, np.arange(self.counts.max())).all()
+                or (given >= self.counts).any()
+            ):
+                raise UsageError(
+                    f"factors is {options['factors']!r}, but must be five whole numbers below {self.counts}"
+                )
             self.factors = given.astype(np.int64)
         self._left = self.steps
         return self._seen()
@@ -116,7 +122,7 @@ def draw_heart(factors: NDArray[np.int64], counts: NDArray[np.int64], size: int)
     height, width = (factor / (count - 1) for factor, count in ((vertical, counts[0]), (horizontal, counts[1])))
     angle = 2 * np.pi * rotation / counts[2]
     radius = 0.11 * (1 + scale / (counts[3] - 1))  # of the unit circle, in sides of the picture
-    reach = 0.3  # what the largest heart needs around its middle, however it is turned
+    reach = 0.315  # what the largest heart needs around its middle, however it is turned
     places = ((np.arange(2 * size, dtype=np.float32) + 0.5) / (2 * size)).astype(np.float32)
     x = (places - (reach + (1 - 2 * reach) * width)) / np.float32(radius)
     y = ((1 - places) - (reach + (1 - 2 * reach) * height)) / np.float32(radius)

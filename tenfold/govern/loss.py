@@ -63,15 +63,19 @@ class _KLToPrior(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, mu: Tensor, sigma: Tensor) -> Tensor:
-        # far below float32's least number the logarithm would be infinite, and its gradient NaN
-        sigma = sigma.clamp_min(1e-15)
         ctx.save_for_backward(mu, sigma)
-        return torch.addcmul(torch.addcmul(-sigma.log(), mu, mu, value=0.5), sigma, sigma, value=0.5) - 0.5
+        safe = _not_zero(sigma)
+        return torch.addcmul(torch.addcmul(-safe.log(), mu, mu, value=0.5), safe, safe, value=0.5) - 0.5
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        mu, sigma = ctx.saved_tensors
-        return gradient * mu, gradient * (sigma - sigma.reciprocal())
+        mu, sigma = ctx.saved_tensors  # the arguments themselves, so that there is a second gradient
+        return gradient * mu, gradient * (sigma - _not_zero(sigma).reciprocal())
+
+
+def _not_zero(sigma: Tensor) -> Tensor:
+    """Far below float32's least number the logarithm would be infinite, and its gradient NaN."""
+    return sigma.clamp_min(1e-15)
 
 
 def beta_objective(reconstruction: Tensor, kl: Tensor, *, beta: float) -> Tensor:

@@ -48,9 +48,11 @@ class StateEncoder(nn.Module):
         hidden: list[int],
         latent: int,
         activation: type[nn.Module],
+        *,
+        pixels: bool,
     ) -> None:
         super().__init__()
-        self.base, self.shape = base, shape
+        self.base, self.shape, self.pixels = base, shape, pixels
         self.layers = nn.Sequential(*dense((base.features_dim, *hidden, 2 * latent), activation))
 
     def forward(self, states: Tensor) -> Tensor:
@@ -105,6 +107,7 @@ class Governed(ActorCriticPolicy):
         latent: n, above the numbers of an action.
         aux_weight: alpha, of the model's loss; with 0 there is none, and it is an ordinary policy of these layers.
         auxiliary: the model beside the policy.
+        share_features_extractor: is false, whatever is given: the critic reads the raw state by layers of its own.
         net_arch: as for the policy itself: the widths of `pi` are those of the encoder, the last of them that of the head too, behind
             the latents.
     """
@@ -146,7 +149,9 @@ class Governed(ActorCriticPolicy):
             return base
         hidden = self._widths("pi")
         box = cast(spaces.Box, self.observation_space)
-        encoder = StateEncoder(base, box.shape, hidden, self._latent, self.activation_fn)
+        # whether bytes come divided by 255
+        pixels = is_image_space(box) and self.normalize_images
+        encoder = StateEncoder(base, box.shape, hidden, self._latent, self.activation_fn, pixels=pixels)
         detached = self._auxiliary.detach_policy
         self.latents = Latents(box, encoder, self._latent, detached=detached)
         return self.latents
@@ -165,6 +170,10 @@ class Governed(ActorCriticPolicy):
         return list(self.net_arch.get(name, []) if isinstance(self.net_arch, dict) else self.net_arch)
 
     # the model beside the policy
+
+    def weigh(self, aux_weight: float) -> None:
+        """Set alpha."""
+        self._aux_weight = aux_weight
 
     def act_on(self, lesson: Lesson | None) -> None:
         """Learn this with the next batch that is evaluated."""
@@ -202,6 +211,11 @@ class Governed(ActorCriticPolicy):
             likelihood=settings.likelihood_of(pixels=is_image_space(box)),
             settings=settings,
         ).to(self.device)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Those of actor and critic, whose gradient the algorithm clips together; the decoder's would make it clip more than it should."""
+        decoder = set(map(id, self.vae.decoder.parameters())) if hasattr(self, "vae") else set()
+        return (each for each in super().parameters(recurse) if id(each) not in decoder)
 
     def _let_decoder_learn(self) -> None:
         """Give the optimizer the decoder's weights, which it steps in one go where it can: they are none of the plain algorithm's."""
@@ -295,4 +309,9 @@ def governed_policy(policy: type[ActorCriticPolicy]) -> type[Governed]:
         raise UsageError(f"the policy is {policy!r}, but must be a name or a class derived from ActorCriticPolicy")
     if issubclass(policy, Governed):
         return policy
+    if policy._build_mlp_extractor is not ActorCriticPolicy._build_mlp_extractor:
+        raise UsageError(
+            f"the policy {policy.__name__} builds layers of its own in _build_mlp_extractor, which latents take the place of: put them"
+            " into a features extractor"
+        )
     return _OWN.get(policy) or cast(type[Governed], type(f"Governed{policy.__name__}", (Governed, policy), {}))

@@ -17,7 +17,7 @@ from .actions import ActionMap
 from .config import AuxiliarySettings
 from .networks import FlatDecoder, FlatEncoder, halves_at_zero
 from .transitions import Transitions, collect_transitions
-from .vae import ActionConditionalVAE, Losses
+from .vae import ActionConditionalVAE, Losses, is_pixels
 
 
 def fit_posthoc(
@@ -56,22 +56,24 @@ def fit_posthoc(
     space = agent if isinstance(agent, spaces.Space) else getattr(agent, "action_space", None)
     if space is None:
         raise UsageError(f"the agent is {agent!r}, but must have an action_space, or be one")
-    if isinstance(transitions, str):
-        transitions = _acted(agent, transitions, steps, seed)
     actions = ActionMap(space)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed)  # also of the actions that an agent draws
+        if isinstance(transitions, str):
+            transitions = _acted(agent, transitions, steps, seed)
+        if transitions.mask is not None and not transitions.mask.any():
+            raise UsageError("of no transition it is known what followed, and there is nothing to learn from")
         vae = flat_model(
             transitions.observations.shape[1:],
             actions,
-            latent=latent or 2 * actions.width,
+            latent=2 * actions.width if latent is None else latent,
             hidden=hidden,
             auxiliary=auxiliary,
-            pixels=transitions.observations.dtype == np.uint8,
+            pixels=is_pixels(transitions.observations[:1]),
         )
         fit = Fit(vae, learning_rate=learning_rate, batch_size=batch_size)
         for epoch in range(epochs):
-            vae.progress.fill_(epoch / max(1, epochs - 1))
+            vae.progress.fill_((epoch + 1) / epochs)
             fit.epoch(transitions)
     return vae.eval()
 
@@ -112,7 +114,7 @@ class Fit:
     def epoch(self, transitions: Transitions) -> tuple[float, float]:
         """One pass in random order, of torch's own generator; mean reconstruction and KL of its batches, nats a row."""
         self.vae.train()
-        if float(self.vae.seen) == 0:
+        if self.vae.likelihood == "gaussian" and float(self.vae.seen) == 0:
             known = slice(None) if transitions.mask is None else transitions.mask
             self.vae.observe_targets(_states(transitions.next_observations[known]))
         noted = []
@@ -137,20 +139,24 @@ class Fit:
 
 def prediction_losses(vae: ActionConditionalVAE, transitions: Transitions, batch_size: int = 500) -> Losses:
     """Mean losses of held-out transitions, as in training: with the noise of torch's generator."""
-    sums = torch.zeros(3)
+    sums, count = torch.zeros(3), 0
     with torch.no_grad():
         for start in range(0, len(transitions), batch_size):
             part = slice(start, start + batch_size)
+            known = torch.ones(len(transitions.observations[part]), dtype=torch.bool)
+            if transitions.mask is not None:
+                known = torch.from_numpy(transitions.mask[part])
             targets = _states(transitions.next_observations[part])
             states = _states(transitions.observations[part]) if vae.settings.conditional else targets
-            losses = vae(states, transitions.actions[part], targets)
-            sums += len(targets) * torch.stack(losses)
-    return Losses(*(sums / len(transitions)))
+            losses = vae(states, transitions.actions[part], targets, known)
+            sums += int(known.sum()) * torch.stack(losses)
+            count += int(known.sum())
+    return Losses(*(sums / max(1, count)))
 
 
 def _states(observations: NDArray[Any]) -> Tensor:
-    given = torch.from_numpy(np.ascontiguousarray(observations))
-    return given.float() / 255 if given.dtype == torch.uint8 else given.float()
+    given = torch.from_numpy(np.require(observations, requirements=["C", "W"]))
+    return given.float() / 255 if is_pixels(observations) else given.float()
 
 
 def _acted(agent: Any, name: str, steps: int, seed: int) -> Transitions:

@@ -244,7 +244,7 @@ def _explored(config: Config, training: Training, done: int, state: State | None
     if target > steps:
         transitions = explore(training.env, target - steps, seed)
         for epoch in range(settings.epochs):
-            fit.vae.progress.fill_((done + epoch / settings.epochs) / config.train.evaluations)
+            fit.vae.progress.fill_((done + (epoch + 1) / settings.epochs) / config.train.evaluations)
             fit.epoch(transitions)
     after = {
         "steps": max(target, steps),
@@ -272,7 +272,7 @@ def world_model(config: Config, training: Training, state: State | None = None) 
         latent=settings.latent,
         hidden=settings.hidden,
         auxiliary=replace(config.auxiliary, kind=training.method, beta=settings.beta),  # type: ignore[arg-type]
-        pixels=space.dtype == np.uint8,
+        pixels=space.dtype == np.uint8 and len(space.shape) >= 2,
     )
     if state is not None:
         vae.load_state_dict(state["model"])

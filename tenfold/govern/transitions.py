@@ -44,6 +44,8 @@ class Transitions:
             raise UsageError(
                 f"observations have shape {shapes[0]} and next_observations {shapes[1]}, but must have the same"
             )
+        if self.mask is not None and self.mask.dtype != np.bool_:
+            raise UsageError(f"mask has numbers of type {self.mask.dtype}, but must be true or false")
         if count == 0:
             raise UsageError("there are no transitions, but must be at least one")
 

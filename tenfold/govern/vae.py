@@ -60,6 +60,7 @@ class ActionConditionalVAE(nn.Module):
     """
 
     center: Tensor
+    variance: Tensor
     spread: Tensor
     seen: Tensor
     progress: Tensor
@@ -85,6 +86,7 @@ class ActionConditionalVAE(nn.Module):
         self.likelihood = likelihood
         self.settings = settings or AuxiliarySettings()
         self.register_buffer("center", torch.zeros(target))
+        self.register_buffer("variance", torch.zeros(target))
         self.register_buffer("spread", torch.ones(target))
         self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
         self.register_buffer("progress", torch.ones(()))
@@ -107,6 +109,8 @@ class ActionConditionalVAE(nn.Module):
             next_states: (B, ...) of the decoder's shape; pixels in [0, 1] where the likelihood is bernoulli.
             mask: bool (B,), false where the next state is of another episode.
         """
+        if mask is not None:  # a state that is not known may be NaN, and so would be every gradient
+            states = torch.where(mask.view(-1, *[1] * (states.ndim - 1)), states, 0)
         mu, sigma = self.posterior(states)
         return self.losses(mu, sigma, self.map_action(actions), self.as_targets(next_states), mask)
 
@@ -156,9 +160,10 @@ class ActionConditionalVAE(nn.Module):
         own = self.seen.clamp(max=REMEMBERED * len(values))  # weight of the past, in states
         share = len(values) / (own + len(values))
         shift = values.mean(0) - self.center
-        variance = (1 - share) * self.spread.double().square() + share * values.var(0, correction=0)
-        spread = (variance + share * (1 - share) * shift.square()).sqrt()
+        variance = (1 - share) * self.variance.double() + share * values.var(0, correction=0)
+        self.variance.copy_(variance + share * (1 - share) * shift.square())
         self.center.add_(share * shift)
+        spread = self.variance.sqrt()
         # a number that never changes has spread 0: counted as it is, as there is nothing to learn of it
         self.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
         self.seen.copy_(own + len(values))
@@ -178,11 +183,11 @@ class ActionConditionalVAE(nn.Module):
 
         Args:
             z: (B, n).
-            actions: B of them, added to the latents; None adds nothing.
+            actions: B of them, added to the latents; None adds nothing, and so does a kind that ignores actions.
         """
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise UsageError(f"z has shape {tuple(z.shape)}, but must be (B, {self.latent})")
-        if actions is not None:
+        if actions is not None and self.settings.conditional:
             z = z + self.map_action(actions)
         with evaluating(self):
             raw = self.decoder(z)
@@ -209,7 +214,9 @@ class ActionConditionalVAE(nn.Module):
             observations: one; z is then of N(mu, sigma), so that the states are those that follow it.
             seed: None draws anew each time.
         """
-        generator = torch.Generator().manual_seed(torch.seed() if seed is None else seed)
+        generator = torch.Generator()
+        seed = generator.seed() if seed is None else seed
+        generator.manual_seed(seed)
         device = self.center.device
         noise = torch.randn(count, self.latent, generator=generator).to(device)
         if observations is not None:
@@ -245,12 +252,12 @@ class ActionConditionalVAE(nn.Module):
         if not 0 <= dim < self.latent:
             raise UsageError(f"dim is {dim}, but must be between 0 and {self.latent - 1}")
         mu, _ = self.encode(observations)
-        places = torch.linspace(-SPAN, SPAN, PLACES) if values is None else values
+        places = torch.linspace(-SPAN, SPAN, PLACES) if values is None else torch.as_tensor(values)
         turned = mu.repeat(len(places), 1, 1)
         turned[:, :, dim] = places.to(mu)[:, None]
-        repeated = None if actions is None else self.map_action(actions).repeat(len(places), 1)
-        flat = turned.flatten(0, 1) if repeated is None else turned.flatten(0, 1) + repeated
-        return self.decode(flat).unflatten(0, (len(places), len(mu)))
+        if actions is not None and self.settings.conditional:
+            turned = turned + self.map_action(actions)
+        return self.decode(turned.flatten(0, 1)).unflatten(0, (len(places), len(mu)))
 
     def sensitivity(self, observations: Observations, values: Tensor | None = None) -> Tensor:
         """How far each number of the next state moves while one latent is turned: the paper's heat map (figure 6).
@@ -275,23 +282,32 @@ class ActionConditionalVAE(nn.Module):
         return float(moved[: self.mapped].sum() / moved.sum())
 
     def _as_states(self, observations: Observations) -> Tensor:
-        device = self.center.device
-        given = torch.as_tensor(observations, device=device)
         shape = cast("tuple[int, ...] | None", getattr(self.encoder, "shape", None))
-        if given.dtype == torch.uint8:
-            given = given.float() / 255
-        given = given.float()
-        if shape is None:
-            return given
-        if tuple(given.shape[-len(shape) :]) != shape and len(shape) == 3:
-            given = given.movedim(-1, -3)  # pictures as (H, W, C), as environments give them
-        if given.ndim == len(shape):
-            given = given[None]
-        if tuple(given.shape[1:]) != shape:
-            raise UsageError(
-                f"observations have shape {tuple(given.shape)}, but must have (B, {', '.join(map(str, shape))})"
-            )
-        return given
+        given = observations
+        if isinstance(given, np.ndarray):
+            given = torch.from_numpy(np.require(given, requirements=["C", "W"]))  # torch has no strides backwards
+        states = torch.as_tensor(given, device=self.center.device)
+        if shape is not None:
+            states = _shaped(states, shape)
+        # an encoder of a policy knows whether bytes are divided
+        return states.float() / 255 if getattr(self.encoder, "pixels", True) and is_pixels(states) else states.float()
+
+
+def is_pixels(states: Observations) -> bool:
+    """Whether states (B, ...) are bytes of at least two axes, which are taken for brightness; a vector of bytes is one of numbers."""
+    return states.dtype in (torch.uint8, np.uint8) and states.ndim >= 3
+
+
+def _shaped(states: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """States (B, ...) of a shape: one of them becomes a row, and pictures whose channels are last have them first, or the other way."""
+    if states.ndim == len(shape):
+        states = states[None]
+    if states.ndim == 4 and len(shape) == 3 and tuple(states.shape[1:]) != shape:
+        states = states.movedim(-1, -3)  # as environments give them
+    if tuple(states.shape[1:]) != shape:
+        wanted = ", ".join(map(str, shape))
+        raise UsageError(f"observations have shape {tuple(states.shape)}, but must have (B, {wanted})")
+    return states
 
 
 def split_latents(raw: Tensor) -> tuple[Tensor, Tensor]:
