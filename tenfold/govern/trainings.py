@@ -47,6 +47,8 @@ from .vae import ActionConditionalVAE
 
 EXPLORERS = 16
 """environments side by side in which a random policy acts"""
+TURNED = 50
+"""pictures that the latents of a world's model are turned for"""
 READ = 200
 """observations that the latents of an agent are read from"""
 
@@ -309,12 +311,11 @@ def _world_scores(config: Config, training: Training, state: State) -> dict[str,
     held_out = explore(training.env, config.explore.scored, seed)
     torch.manual_seed(seed)
     losses = prediction_losses(vae, held_out)
-    found = {
-        "mapped share": vae.mapped_share(held_out.observations[:: max(1, len(held_out) // READ)]),
-        "reconstruction": float(losses.reconstruction),
-        "kl": float(losses.kl),
-    }
-    if held_out.factors is None or state["steps"] < config.explore.steps:
+    found = {"reconstruction": float(losses.reconstruction), "kl": float(losses.kl)}
+    if state["steps"] < config.explore.steps:
+        return found
+    found["mapped share"] = vae.mapped_share(held_out.observations[:: max(1, len(held_out) // TURNED)])
+    if held_out.factors is None:
         return found
     scored = dci(decoder_inputs(vae, held_out), held_out.factors)
     names = ("disentanglement", "completeness", "informativeness", "weighted_disentanglement", "weighted_completeness")
