@@ -65,6 +65,15 @@ def run_legs(
     return {training: state for training, state in states.items() if state}
 
 
+def log_lines(run: Run, lines: Sequence[tuple[str, dict[str, float]]], logged: int) -> int:
+    """Log (row, values) in this order, each at its "steps"; save and return how many lines there are now."""
+    for row, values in lines:
+        run.log(int(values["steps"]), {name: value for name, value in values.items() if name != "steps"}, stage=row)
+    if lines:
+        run.save({"logged": logged + len(lines)})
+    return logged + len(lines)
+
+
 def _begin(hands: Crew, leg: Leg, training: Training, states: Mapping[Training, State | None]) -> None:
     """Give a worker the next leg of a training."""
     hands.submit(training, _called, leg, training, states[training])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..core.rl_legs import run_legs
+from ..core.rl_legs import log_lines, run_legs
 from ..core.rl_training import State, Training
 from .config import Config
 from .evaluate import final_metrics
@@ -48,12 +48,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
 
 def _log(config: Config, run: Run, states: Mapping[Training, State | None], logged: int) -> int:
     """Log what all replicas of a row have reached, in the same order whoever was first; returns how many lines there are now."""
-    lines = logged_lines(config, states, logged)
-    for row, values in lines:
-        run.log(int(values.pop("steps")), values, stage=row)
-    if lines:
-        run.save({"logged": logged + len(lines)})
-    return logged + len(lines)
+    return log_lines(run, logged_lines(config, states, logged), logged)
 
 
 def _kept(state: State) -> State:
