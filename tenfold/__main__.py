@@ -133,12 +133,11 @@ def _eval(given: Arguments) -> None:
     metrics = commands.evaluate(Path(folder), chosen.options)
     rows: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
-        row, _, column = name.rpartition("/")
+        row, _, column = name.partition("/")
         rows.setdefault(row, {})[column] = value
     columns = list(dict.fromkeys(column for values in rows.values() for column in values))
-    _print_table(
-        ["", *columns], [[row, *(f"{values[column]:.4f}" for column in columns)] for row, values in rows.items()]
-    )
+    cells = [[f"{values[name]:.4f}" if name in values else "" for name in columns] for values in rows.values()]
+    _print_table(["", *columns], [[row, *own] for row, own in zip(rows, cells, strict=True)])
 
 
 def _demo(given: Arguments) -> None:

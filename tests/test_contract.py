@@ -160,8 +160,8 @@ obs = np.zeros(3, np.float32)
             ("CartPole-v1 plain/final return", operator.gt, 60),
             ("CartPole-v1 ac-beta-vae/strongest shift", operator.gt, 1.0),
             # a picture of the mean has 480 nats
-            ("tenfold/SmallHeart-v0 ac-beta-vae/reconstruction", operator.lt, 440),
-            ("tenfold/SmallHeart-v0 beta-vae/reconstruction", operator.lt, 440),
+            ("tenfold-SmallHeart-v0 ac-beta-vae/reconstruction", operator.lt, 440),
+            ("tenfold-SmallHeart-v0 beta-vae/reconstruction", operator.lt, 440),
         ),
         eval_options={},
         same={},

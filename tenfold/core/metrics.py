@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +134,25 @@ class Table:
             return f"1 run{seeds}"
         most = f"mean ± sample standard deviation over {max(runs)} runs{seeds}"
         return most if len(runs) == 1 else f"{most}; n is given where it is smaller"
+
+    def parts(self) -> list[Table]:
+        """The table cut between rows that measure different things: of two neighbours in a part, one has all columns of the other."""
+        parts: list[tuple[list[str], set[str]]] = []
+        for row in self.rows:
+            own = {column for column in self.columns if (row, column) in self.cells}
+            if parts and (own <= parts[-1][1] or own >= parts[-1][1]):
+                parts[-1] = ([*parts[-1][0], row], parts[-1][1] | own)
+            else:
+                parts.append(([row], own))
+        return [
+            replace(
+                self,
+                rows=tuple(rows),
+                columns=tuple(column for column in self.columns if column in columns),
+                cells={(row, column): cell for (row, column), cell in self.cells.items() if row in rows},
+            )
+            for rows, columns in parts
+        ]
 
     def text(self, row: str, column: str) -> str:
         """A cell as people read it, "0.8810 ± 0.0021" or an en dash, with as many decimals as its whole column."""

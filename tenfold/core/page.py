@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from .figures import INK, curves_figure
-from .metrics import plain_text, seed_names
+from .metrics import Table, plain_text, seed_names
 from .records import Group
 
 _PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -68,13 +68,17 @@ def _section(group: Group, number: int, *, alone: bool) -> str:
         if record.error
     )
     verdict = f"{_states(group)} {escape(' · '.join(filter(None, facts)))}"
-    rows = [(escape(row), *(_html_cell(table.text(row, column)) for column in table.columns)) for row in table.rows]
-    results = _html_table(("", *map(escape, table.columns)), rows, escape(table.basis)) if rows else ""
+    results = "".join(_html_results(part) for part in table.parts())
     return (
         f'<section id="part{number}">{heading}<p class="verdict">{verdict}</p>'
         f"{f'<p>{special}</p>' if special else ''}{errors}{results}{_samples(group)}{_charts(group, number)}"
         f"{_settings(group)}{_environment(group)}</section>\n"
     )
+
+
+def _html_results(table: Table) -> str:
+    rows = [(escape(row), *(_html_cell(table.text(row, column)) for column in table.columns)) for row in table.rows]
+    return _html_table(("", *map(escape, table.columns)), rows, escape(table.basis))
 
 
 def _states(group: Group) -> str:

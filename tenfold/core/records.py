@@ -72,7 +72,7 @@ def tabulated(records: list[Record], heads: list[Record]) -> Table:
     values: dict[tuple[str, str], list[float]] = {}
     for record in done:
         for key, value in record.metrics.items():
-            row, _, column = key.rpartition("/") if "/" in key else ("result", "", key)
+            row, _, column = key.partition("/") if "/" in key else ("result", "", key)
             values.setdefault((row, column), []).append(value)
     first = records[0]
     peers = [head for head in heads if (head.verb, head.preset) == (first.verb, first.preset)]

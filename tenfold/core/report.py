@@ -18,6 +18,7 @@ from .records import grouped
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as Grid
 
 _PIPE_WIDTH = 10_000  # characters; more than any table has, so that a file or another program gets whole lines
 _LABEL_WIDTH = 20  # characters that a table on a terminal leaves to the names of its rows, at the least
@@ -46,17 +47,26 @@ def print_comparison(tables: Sequence[Table], *, console: Console | None = None)
         if not console.is_terminal:
             console = Console(width=_PIPE_WIDTH)
     for table in tables:
-        grid = Grid(box=box.SIMPLE_HEAD, title=Text(table.name), caption=Text(table.basis), title_justify="left")
-        grid.caption_justify = "left"
-        grid.add_column("")
-        widths = [max(len(table.text(row, column)) for row in table.rows) for column in table.columns]
-        # rich cuts off what its minimal widths leave no room for, and half a number looks like a whole one
-        roomy = sum(width + 3 for width in widths) + _LABEL_WIDTH <= console.width
-        for column, width in zip(table.columns, widths, strict=True):
-            grid.add_column(Text(column), justify="right", overflow="fold", min_width=width if roomy else None)
-        for row in table.rows:
-            grid.add_row(Text(row), *(Text(table.text(row, column)) for column in table.columns))
-        console.print(grid)
+        parts = table.parts() or [table]
+        for number, part in enumerate(parts):
+            grid = Grid(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+            grid.title = Text(table.name) if number == 0 else None
+            grid.caption = Text(table.basis) if number == len(parts) - 1 else None
+            _fill(grid, part, console.width)
+            console.print(grid)
+
+
+def _fill(grid: Grid, table: Table, width: int) -> None:
+    from rich.text import Text
+
+    grid.add_column("")
+    widths = [max(len(table.text(row, column)) for row in table.rows) for column in table.columns]
+    # rich cuts off what its minimal widths leave no room for, and half a number looks like a whole one
+    roomy = sum(each + 3 for each in widths) + _LABEL_WIDTH <= width
+    for column, least in zip(table.columns, widths, strict=True):
+        grid.add_column(Text(column), justify="right", overflow="fold", min_width=least if roomy else None)
+    for row in table.rows:
+        grid.add_row(Text(row), *(Text(table.text(row, column)) for column in table.columns))
 
 
 def write_report(runs: Sequence[Path], *, to: Path | None = None) -> Path:

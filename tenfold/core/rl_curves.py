@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .figures import FAINT, rendered
 from .replicates import difference, estimate, probability_of_improvement
+from .rl_training import row_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,7 +161,7 @@ def curves_figure(
         panel.set_visible(False)
     for panel, env in zip(panels, envs, strict=False):
         for method in methods:
-            row, colour = f"{env} {method}", colours[method]
+            row, colour = row_of(env, method), colours[method]
             found = np.array([estimate(each, resamples=resamples) for each in curves.returns[row].T])
             panel.plot(curves.steps[row], found[:, 0], color=colour, label=names[method], linewidth=1.8)
             panel.fill_between(curves.steps[row], found[:, 1], found[:, 2], color=colour, alpha=0.15, linewidth=0)

@@ -40,13 +40,18 @@ class Training:
 
     @property
     def row(self) -> str:
-        """What the replicas together are called in tables."""
-        return f"{self.env} {self.method}"
+        """What the replicas together are called in tables; see `row_of`."""
+        return row_of(self.env, self.method)
 
     @property
     def file(self) -> str:
         """A name that a file may have."""
         return f"{self.env}-{self.method}-{self.replica}".replace("/", "-").replace(":", "-")
+
+
+def row_of(env: str, method: str) -> str:
+    """What the trainings of a method in an environment are called in tables, where a slash would part the row from its column."""
+    return f"{env.replace('/', '-')} {method}"
 
 
 def trainings_of(envs: Sequence[str], methods: Sequence[str], replicas: int) -> list[Training]:

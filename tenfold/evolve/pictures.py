@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.figures import rendered, save_png
 from ..core.rl_curves import STEPS, curves_figure, improvement_figure, plain_axes
+from ..core.rl_training import row_of
 from .config import Config
 from .tables import Results, pairs, phase_gains
 
@@ -34,7 +35,7 @@ def draw_pictures(run: Run, config: Config, results: Results) -> None:
         with run.sample("probability of improvement.png") as path:
             save_png(path, improvement_figure(results, compared, config.metrics.resamples, label=IMPROVED))
     for env in config.envs:
-        row = f"{env} genetic"
+        row = row_of(env, "genetic")
         if any(results.histories.get(row, [])):
             plain = env.replace("/", " ").replace(":", " ")
             with run.sample(f"population in {plain}.png") as path:

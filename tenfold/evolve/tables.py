@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.rl_curves import Curves, by_row, curve_lines
-from ..core.rl_training import State, Training
+from ..core.rl_training import State, Training, row_of
 from .config import Config
 from .trainings import trainings_of
 
@@ -41,7 +41,7 @@ def pairs(config: Config) -> list[tuple[str, str]]:
     if "genetic" not in config.methods:
         return []
     rivals = [method for method in config.methods if method != "genetic"]
-    return [(f"{env} genetic", f"{env} {rival}") for env in config.envs for rival in rivals]
+    return [(row_of(env, "genetic"), row_of(env, rival)) for env in config.envs for rival in rivals]
 
 
 def population_columns(histories: list[list[dict[str, float]]]) -> dict[str, float]:

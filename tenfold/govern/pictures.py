@@ -14,7 +14,7 @@ from ..core.figures import picture_grid, rendered, save_png
 from ..core.replicates import estimate
 from ..core.rl_curves import Curves, by_row, curves_figure, improvement_figure, plain_axes
 from ..core.rl_environments import ATARI
-from ..core.rl_training import State, Training, seed_of
+from ..core.rl_training import State, Training, row_of, seed_of
 from .behaviour import Sweep, play_frames
 from .config import Config
 from .governor import Governor
@@ -162,7 +162,7 @@ def scores_figure(config: Config, env: str, states: Mapping[Training, State]) ->
     figure = Figure(figsize=(7.2, 1.2 + 0.4 * len(config.explore.models)), dpi=150, layout="constrained")
     for panel, name in zip(figure.subplots(1, 2, sharey=True), SCORES, strict=True):
         for place, model in enumerate(config.explore.models[::-1]):
-            values = [state["scores"][name] for state in rows[f"{env} {model}"]]
+            values = [state["scores"][name] for state in rows[row_of(env, model)]]
             found = estimate(values, resamples=config.metrics.resamples)
             panel.barh(place, found.value, color=COLOURS[model], height=0.6)
             panel.plot([found.low, found.high], [place, place], color="#1f2933", linewidth=1.5)

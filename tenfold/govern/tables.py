@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.replicates import estimate
 from ..core.rl_curves import Curves, area_columns, by_row, comparisons, curve_lines, return_columns
-from ..core.rl_training import State, Training
+from ..core.rl_training import State, Training, row_of
 from .behaviour import Sweep
 from .config import Config
 from .trainings import sweep_of, trainings_of
@@ -23,7 +23,7 @@ def final_metrics(config: Config, states: Mapping[Training, State]) -> dict[str,
     curves = Curves.of(trainings_of(config), states)
     for row, own in by_row(trainings_of(config), states).items():
         columns = score_columns(config, own)
-        if row.split()[0] in config.envs:
+        if row in agents_of(config):
             resamples = config.metrics.resamples
             columns = (
                 return_columns(curves.finals(row), resamples) | area_columns(curves.areas(row), resamples) | columns
@@ -65,11 +65,16 @@ def governing_columns(sweeps: Sequence[Sweep]) -> dict[str, float]:
     }
 
 
+def agents_of(config: Config) -> set[str]:
+    """The rows of agents, and not of worlds in which a random policy acts."""
+    return {row_of(env, method) for env in config.envs for method in config.methods}
+
+
 def pairs(config: Config) -> list[tuple[str, str]]:
     """The rows that are compared: the method's, and the plain algorithm's in the same environment."""
     if not {"plain", "ac-beta-vae"} <= set(config.methods):
         return []
-    return [(f"{env} ac-beta-vae", f"{env} plain") for env in config.envs]
+    return [(row_of(env, "ac-beta-vae"), row_of(env, "plain")) for env in config.envs]
 
 
 def logged_lines(
@@ -83,6 +88,6 @@ def logged_lines(
 
 def _named(config: Config, row: str, values: dict[str, float]) -> dict[str, float]:
     """Where a random policy acts, what was evaluated is the reconstruction of held-out steps."""
-    if row.split()[0] in config.envs:
+    if row in agents_of(config):
         return values
     return {name.replace("return", "reconstruction"): value for name, value in values.items()}

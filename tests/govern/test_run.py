@@ -27,6 +27,7 @@ from tenfold.govern.tables import governing_columns
 from tenfold.govern.trainings import decoder_inputs, explore, leg, sweep_of, sweep_state, trainings_of, world_model
 
 HEART = "tenfold/SmallHeart-v0"
+WORLD = "tenfold-SmallHeart-v0"
 TINY = Config(
     envs=("CartPole-v1",),
     methods=("ac-beta-vae", "beta-vae", "plain"),
@@ -62,8 +63,8 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_worlds_come_before_agents() -> None:
     assert [training.row for training in trainings_of(TINY)][::2] == [
-        f"{HEART} ac-beta-vae",
-        f"{HEART} vae",
+        f"{WORLD} ac-beta-vae",
+        f"{WORLD} vae",
         "CartPole-v1 ac-beta-vae",
         "CartPole-v1 beta-vae",
         "CartPole-v1 plain",
@@ -73,7 +74,7 @@ def test_worlds_come_before_agents() -> None:
 def test_metrics_are_named_by_row_and_column(straight: Run) -> None:
     columns: dict[str, list[str]] = {}
     for name in straight.status["metrics"]:
-        row, _, column = name.rpartition("/")
+        row, _, column = name.partition("/")
         columns.setdefault(row, []).append(column)
     returns = ["final return", "final low", "final high", "area", "area low", "area high"]
     share = ["mapped share", "mapped share low", "mapped share high"]
@@ -82,12 +83,12 @@ def test_metrics_are_named_by_row_and_column(straight: Run) -> None:
     assert columns["CartPole-v1 beta-vae"] == returns + share
     assert columns["CartPole-v1 ac-beta-vae"] == returns + share + governed
     assert {"disentanglement", "completeness", "informativeness", "reconstruction", "kl"} <= set(
-        columns[f"{HEART} ac-beta-vae"]
+        columns[f"{WORLD} ac-beta-vae"]
     )
     assert columns["CartPole-v1 ac-beta-vae - plain"][0] == "final return"
     assert list(columns) == [
-        f"{HEART} ac-beta-vae",
-        f"{HEART} vae",
+        f"{WORLD} ac-beta-vae",
+        f"{WORLD} vae",
         "CartPole-v1 ac-beta-vae",
         "CartPole-v1 beta-vae",
         "CartPole-v1 plain",
@@ -99,9 +100,9 @@ def test_every_evaluation_is_logged_under_its_own_name(straight: Run) -> None:
     lines = straight.metrics()
     assert len(lines) == 5 * 2
     for line in lines:
-        value = "reconstruction" if line["stage"].startswith(HEART) else "return"
+        value = "reconstruction" if line["stage"].startswith(WORLD) else "return"
         assert line[f"{value} low"] <= line[value] <= line[f"{value} high"]
-    assert [line["step"] for line in lines if line["stage"] == f"{HEART} vae"] == [64, 128]
+    assert [line["step"] for line in lines if line["stage"] == f"{WORLD} vae"] == [64, 128]
 
 
 @pytest.mark.slow
@@ -111,7 +112,7 @@ def test_the_same_seed_gives_the_same_metrics_and_another_does_not(straight: Run
     assert logged(again) == logged(straight)
     other = replace(TINY, seed=1)
     changed = training_module.train(other, created(other, tmp_path))
-    for row in (f"{HEART} vae/reconstruction", "CartPole-v1 ac-beta-vae/mapped share"):
+    for row in (f"{WORLD} vae/reconstruction", "CartPole-v1 ac-beta-vae/mapped share"):
         assert changed[row] != straight.status["metrics"][row]
 
 
@@ -159,14 +160,14 @@ def test_a_run_that_was_stopped_ends_as_the_straight_one(straight: Run, tmp_path
 
 
 def test_evaluation_finds_the_final_metrics_again(straight: Run) -> None:
-    found = evaluate(straight.path, EvalOptions(rows=("CartPole-v1 beta-vae", f"{HEART} vae")))
-    assert {name.rpartition("/")[0] for name in found} == {"CartPole-v1 beta-vae", f"{HEART} vae"}
+    found = evaluate(straight.path, EvalOptions(rows=("CartPole-v1 beta-vae", f"{WORLD} vae")))
+    assert {name.partition("/")[0] for name in found} == {"CartPole-v1 beta-vae", f"{WORLD} vae"}
     for name, value in found.items():
         assert value == pytest.approx(straight.status["metrics"][name], abs=1e-6), name
 
 
 def test_an_unknown_row_is_named(straight: Run) -> None:
-    with pytest.raises(UsageError, match=r"rows has 'Pong vae', but the run has tenfold/SmallHeart-v0 ac-beta-vae, "):
+    with pytest.raises(UsageError, match=r"rows has 'Pong vae', but the run has tenfold-SmallHeart-v0 ac-beta-vae, "):
         evaluate(straight.path, EvalOptions(rows=("Pong vae",)))
 
 
