@@ -130,7 +130,8 @@ def test_train_says_where_it_writes_how_far_it_is_and_what_came_out(
     ended = trained("resize")
     first, *progress = ended.progress.splitlines()
     assert first == f"run folder: {ended.folder}"
-    assert [line.split("  ")[0] for line in progress] == ["ungated", "resizable"]
+    # a busy machine shows more than the last line of each
+    assert list(dict.fromkeys(line.split("  ")[0] for line in progress)) == ["ungated", "resizable"]
     *table, last = ended.printed.splitlines()
     assert last == f"report: {ended.folder / 'report.html'}"
     assert [line.split()[0] for line in table if line.startswith("  ungated")] == ["ungated"]

@@ -349,7 +349,12 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(run: Run, monkeypatch: py
         raise ZeroDivisionError  # not the sentence of the status that could not be written
     with pytest.raises(UsageError, match=r"cannot write to .*status\.json: No space left on device"):
         run.finish({"loss": 0.0})
-    assert files(run.path) == before
+    after = files(run.path)
+    # the TensorBoard writer has a thread of its own, which may come to its file later
+    assert {name: after[name] for name in after if not name.startswith("tensorboard")} == {
+        name: before[name] for name in before if not name.startswith("tensorboard")
+    }
+    assert after.keys() == before.keys()
 
 
 def test_plain_progress_is_a_line_now_and_then_and_one_at_the_end(
