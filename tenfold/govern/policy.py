@@ -129,6 +129,7 @@ class Governed(ActorCriticPolicy):
             raise UsageError(f"observations are {observation_space}, but must be a Box: vectors or pictures")
         self._latent, self._aux_weight = latent, aux_weight
         self._auxiliary = auxiliary or AuxiliarySettings()
+        self._clipped: list[nn.Parameter] | None = None
         super().__init__(
             observation_space, action_space, lr_schedule, *args, **kwargs | {"share_features_extractor": False}
         )
@@ -214,8 +215,12 @@ class Governed(ActorCriticPolicy):
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """Those of actor and critic, whose gradient the algorithm clips together; the decoder's would make it clip more than it should."""
-        decoder = set(map(id, self.vae.decoder.parameters())) if hasattr(self, "vae") else set()
-        return (each for each in super().parameters(recurse) if id(each) not in decoder)
+        if not hasattr(self, "vae") or not recurse:
+            return super().parameters(recurse)
+        if self._clipped is None:  # they are asked for with every batch, and finding them takes longer than clipping
+            decoder = set(map(id, self.vae.decoder.parameters()))
+            self._clipped = [each for each in super().parameters() if id(each) not in decoder]
+        return iter(self._clipped)
 
     def _let_decoder_learn(self) -> None:
         """Give the optimizer the decoder's weights, which it steps in one go where it can: they are none of the plain algorithm's."""
