@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .config import require
+from .config import ComputeConfig, require
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,13 @@ class MetricSettings:
     def __post_init__(self) -> None:
         require(self.episodes >= 1, "metrics.episodes", self.episodes, "at least 1")
         require(self.resamples >= 100, "metrics.resamples", self.resamples, "at least 100")
+
+
+def check_run(envs: Sequence[str], learner: LearnerSettings, compute: ComputeConfig, seed: int) -> None:
+    """Refuse, for a run in these environments, what pictures, or trainings that a crew spreads, cannot have; and seeds below 0."""
+    pictures = [env for env in envs if env.startswith("ALE/")]
+    scaled = learner.normalize and bool(pictures)
+    require(not scaled, "learner.normalize", True, f"false for {pictures[:1]}: convolutions take pixels")
+    require(compute.processes == 1, "compute.processes", compute.processes, "1; crew.workers spreads the work")
+    require(compute.precision == "float32", "compute.precision", compute.precision, "float32")
+    require(seed >= 0, "seed", seed, "at least 0")

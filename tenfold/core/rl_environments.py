@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.running_mean_std import RunningMeanStd
@@ -103,3 +104,19 @@ def picture_of(environments: VecEnv) -> NDArray[np.uint8] | None:
         return picture if isinstance(picture, np.ndarray) else None
     games = environments.unwrapped
     return games.screen(0) if hasattr(games, "screen") else None
+
+
+def as_observations(rows: list[NDArray[Any]], environments: VecEnv) -> list[NDArray[Any]]:
+    """Rows of numbers from a person's files as a policy of these environments reads them, normalised where they are.
+
+    Raises:
+        UsageError: observations here are no rows of numbers, or rows of another width.
+    """
+    space = environments.observation_space
+    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
+        raise UsageError(f"observations are rows of numbers, but those of this environment are {space}")
+    wrong = next((row for row in rows if row.shape != space.shape), None)
+    if wrong is not None:
+        raise UsageError(f"observations have {len(wrong)} numbers, but must have {space.shape[0]}")
+    table = np.stack(rows).astype(space.dtype)
+    return list(environments.normalize_obs(table)) if isinstance(environments, VecNormalize) else list(table)  # type: ignore[arg-type]

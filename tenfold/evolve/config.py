@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.config import ComputeConfig, CrewSettings, require
-from ..core.rl_config import LearnerSettings, MetricSettings, TrainSettings
+from ..core.rl_config import LearnerSettings, MetricSettings, TrainSettings, check_run
 
 MethodName = Literal["genetic", "plain", "random", "weights"]
 
@@ -109,14 +109,8 @@ class Config:
             self.methods,
             f"without weights for {pictures[:1]}: it evolves networks without convolutions",
         )
-        scaled = self.learner.normalize and bool(pictures)
-        require(not scaled, "learner.normalize", True, f"false for {pictures[:1]}: convolutions take pixels")
         require(self.population >= 2, "population", self.population, "at least 2")
-        require(
-            self.compute.processes == 1, "compute.processes", self.compute.processes, "1; crew.workers spreads the work"
-        )
-        require(self.compute.precision == "float32", "compute.precision", self.compute.precision, "float32")
-        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        check_run(self.envs, self.learner, self.compute, self.seed)
 
 
 @dataclass(frozen=True)

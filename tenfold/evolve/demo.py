@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 from PIL import Image
 from stable_baselines3.common.utils import set_random_seed
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from ..core.demo import Output, Rows
 from ..core.errors import UsageError
 from ..core.figures import picture_grid
 from ..core.number_files import read_rows
-from ..core.rl_environments import load_normalizer, make_environments, picture_of
+from ..core.rl_environments import as_observations, load_normalizer, make_environments, picture_of
 from ..core.rl_training import State, Training, one_thread
 from .algorithms import GeneticGated
 from .config import Config, DemoOptions
@@ -71,7 +70,7 @@ class EvolveDemo:
                 load_normalizer(environments, state["normalizer"])
                 player = Player(model, environments, options.seed, self._config.metrics.deterministic)
                 rows, seen, pictures = player.play_all(options.frames)
-                answered = _as_observations(given, environments) if given else seen[:SHOWN]
+                answered = as_observations(given, environments) if given else seen[:SHOWN]
                 actions = _answers(model, answered)
             finally:
                 environments.close()
@@ -143,18 +142,6 @@ def load(folder: Path) -> EvolveDemo:
             f"{folder} was trained without genetic gates, which the demo needs; it has {', '.join(config.methods)}"
         )
     return EvolveDemo(config, learned)
-
-
-def _as_observations(rows: list[NDArray[Any]], environments: VecEnv) -> list[NDArray[Any]]:
-    """Rows from files, as the policy reads them."""
-    space = environments.observation_space
-    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-        raise UsageError(f"observations are rows of numbers, but those of this environment are {space}")
-    wrong = next((row for row in rows if row.shape != space.shape), None)
-    if wrong is not None:
-        raise UsageError(f"observations have {len(wrong)} numbers, but must have {space.shape[0]}")
-    table = np.stack(rows).astype(space.dtype)
-    return list(environments.normalize_obs(table)) if isinstance(environments, VecNormalize) else list(table)  # type: ignore[arg-type]
 
 
 def _answers(model: GeneticGated, observations: list[NDArray[Any]]) -> Rows:

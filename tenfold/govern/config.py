@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.config import ComputeConfig, CrewSettings, require
-from ..core.rl_config import LearnerSettings, MetricSettings, TrainSettings
+from ..core.rl_config import LearnerSettings, MetricSettings, TrainSettings, check_run
 
 Kind = Literal["ac-beta-vae", "ac-vae", "ac-ae", "beta-vae", "vae"]
 MethodName = Literal["ac-beta-vae", "ac-vae", "ac-ae", "beta-vae", "vae", "plain"]
@@ -163,14 +163,7 @@ class Config:
         require(not self.envs or self.methods != (), "methods", self.methods, "at least one, where there are envs")
         require(self.aux_weight > 0, "aux_weight", self.aux_weight, "above 0; plain is without a model")
         require(self.latent >= 0, "latent", self.latent, "at least 0")
-        pictures = [env for env in self.envs if env.startswith("ALE/")]
-        scaled = self.learner.normalize and bool(pictures)
-        require(not scaled, "learner.normalize", True, f"false for {pictures[:1]}: convolutions take pixels")
-        require(
-            self.compute.processes == 1, "compute.processes", self.compute.processes, "1; crew.workers spreads the work"
-        )
-        require(self.compute.precision == "float32", "compute.precision", self.compute.precision, "float32")
-        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        check_run(self.envs, self.learner, self.compute, self.seed)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 from PIL import Image
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from ..core.demo import Output, Rows
 from ..core.errors import UsageError
 from ..core.figures import picture_grid
 from ..core.number_files import read_rows
+from ..core.rl_environments import as_observations
 from ..core.rl_training import State, Training, one_thread
 from .behaviour import behave, play_frames
 from .config import Config, DemoOptions
@@ -64,12 +64,11 @@ class GovernDemo:
             try:
                 held = dict(zip(options.latents, options.values, strict=True))
                 governor = Governor(model, set=held, others="keep" if options.keep else "zero")
-                worlds = model.get_env() or environments
                 players = {"free": model, ", ".join(f"z{dim} = {value:g}" for dim, value in held.items()): governor}
-                rows = _behaviours(players, worlds, training.env, options)
-                sheet = _sheet(players, worlds, options)
+                rows = _behaviours(players, environments, training.env, options)
+                sheet = _sheet(players, environments, options)
                 vae, seen = read_observations(self._config, training, state, count=40)
-                latents = _latents(model, _as_observations(given, environments) if given else seen[:SHOWN])
+                latents = _latents(model, np.stack(as_observations(given, environments)) if given else seen[:SHOWN])
                 heat = _heat_map(training, vae, seen)
             finally:
                 environments.close()
@@ -143,15 +142,3 @@ def _heat_map(training: Training, vae: Any, seen: NDArray[Any]) -> Image.Image:
         return traversal_grid(vae, seen[len(seen) // 2])
     picture = Image.open(BytesIO(sensitivity_figure(training.env, {training.method: (vae, seen)})))
     return picture.convert("RGB")
-
-
-def _as_observations(rows: list[NDArray[Any]], environments: VecEnv) -> NDArray[Any]:
-    """Rows from files, as the policy reads them."""
-    space = environments.observation_space
-    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-        raise UsageError(f"observations are rows of numbers, but those of this environment are {space}")
-    wrong = next((row for row in rows if row.shape != space.shape), None)
-    if wrong is not None:
-        raise UsageError(f"observations have {len(wrong)} numbers, but must have {space.shape[0]}")
-    table = np.stack(rows).astype(space.dtype)
-    return environments.normalize_obs(table) if isinstance(environments, VecNormalize) else table  # type: ignore[return-value]

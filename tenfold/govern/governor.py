@@ -36,11 +36,7 @@ class Governor:
         others: Literal["zero", "keep"] = "zero",
         limit: float = 5.0,
     ) -> None:
-        policy = getattr(model, "policy", model)
-        if not isinstance(policy, Governed):
-            raise UsageError(
-                f"the agent's policy is a {type(policy).__name__}, but must read latents: train it with GovernedPPO or GovernedA2C"
-            )
+        policy = _governed(model)
         if others not in ("zero", "keep"):
             raise UsageError(f"others is {others!r}, but must be zero or keep")
         self.policy, self.held, self.others = policy, dict(set), others
@@ -76,10 +72,18 @@ class Governor:
 
 def latents_of(model: Any, observation: NDArray[Any]) -> tuple[Tensor, Tensor]:
     """mu and sigma, (B, n) each, that an agent's policy reads of observations."""
-    policy = getattr(model, "policy", model)
-    if not isinstance(policy, Governed):
-        raise UsageError(f"the agent's policy is a {type(policy).__name__}, but must read latents")
+    policy = _governed(model)
     with torch.no_grad():
         tensor, _ = policy.obs_to_tensor(observation)
         policy.extract_features(tensor)
         return policy.latents.take()
+
+
+def _governed(model: Any) -> Governed:
+    """The policy of an agent, or the policy itself, which has to read latents."""
+    policy = getattr(model, "policy", model)
+    if not isinstance(policy, Governed):
+        raise UsageError(
+            f"the agent's policy is a {type(policy).__name__}, but must read latents: train it with GovernedPPO or GovernedA2C"
+        )
+    return policy

@@ -128,9 +128,9 @@ def sensitivity_figure(env: str, read: Mapping[str, tuple[ActionConditionalVAE, 
     figure = Figure(figsize=(width, height * len(read)), dpi=150, layout="constrained", facecolor="white")
     panels = figure.subplots(len(read), 1, squeeze=False).flatten()
     for panel, (method, (vae, seen)) in zip(panels, read.items(), strict=True):
-        moved = (vae.sensitivity(seen) / vae.spread).flatten(1).numpy()
-        _heat(panel, moved, names_of(env, moved.shape[1]), vae.mapped, "Blues")
-        share = vae.mapped_share(seen)
+        moved = (vae.sensitivity(seen) / vae.spread).flatten(1)
+        _heat(panel, moved.numpy(), names_of(env, moved.shape[1]), vae.mapped, "Blues")
+        share = float(moved[: vae.mapped].sum() / moved.sum())
         panel.set_title(f"{NAMES[method]}: {share:.0%} of it in the mapped latents", fontsize=10, loc="left")
     return rendered(figure, "png")
 
@@ -205,7 +205,7 @@ def governed_frames(config: Config, training: Training, state: State, dim: int) 
         player = model if value is None else Governor(model, set={dim: value}, others=settings.others, limit=limit)
         try:
             steps = settings.frames * 2
-            made = list(play_frames(player, model.get_env() or environments, steps=steps, seed=seed))
+            made = list(play_frames(player, environments, steps=steps, seed=seed))
         finally:
             environments.close()
         columns.append([_small(image) for image in made[::2]])

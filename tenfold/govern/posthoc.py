@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -118,8 +117,8 @@ class Fit:
             known = slice(None) if transitions.mask is None else transitions.mask
             self.vae.observe_targets(_states(transitions.next_observations[known]))
         noted = []
-        for states, actions, targets, mask in self._batches(transitions):
-            losses = self.vae(states, actions, targets, mask)
+        for chosen in torch.randperm(len(transitions)).split(self.batch_size):
+            losses = self.vae(*_lesson(self.vae, transitions, chosen.numpy()))
             self.optimizer.zero_grad()
             losses.total.backward()
             self.optimizer.step()
@@ -127,31 +126,29 @@ class Fit:
         reconstruction, kl = np.mean(noted, axis=0)
         return float(reconstruction), float(kl)
 
-    def _batches(self, transitions: Transitions) -> Iterator[tuple[Tensor, NDArray[Any], Tensor, Tensor | None]]:
-        """Own states, actions, states to give, and which count. A model that ignores actions rebuilds the later state."""
-        for chosen in torch.randperm(len(transitions)).split(self.batch_size):
-            places = chosen.numpy()
-            targets = _states(transitions.next_observations[places])
-            states = _states(transitions.observations[places]) if self.vae.settings.conditional else targets
-            mask = None if transitions.mask is None else torch.from_numpy(transitions.mask[places])
-            yield states, transitions.actions[places], targets, mask
-
 
 def prediction_losses(vae: ActionConditionalVAE, transitions: Transitions, batch_size: int = 500) -> Losses:
     """Mean losses of held-out transitions, as in training: with the noise of torch's generator."""
     sums, count = torch.zeros(3), 0
     with torch.no_grad():
         for start in range(0, len(transitions), batch_size):
-            part = slice(start, start + batch_size)
-            known = torch.ones(len(transitions.observations[part]), dtype=torch.bool)
-            if transitions.mask is not None:
-                known = torch.from_numpy(transitions.mask[part])
-            targets = _states(transitions.next_observations[part])
-            states = _states(transitions.observations[part]) if vae.settings.conditional else targets
-            losses = vae(states, transitions.actions[part], targets, known)
+            rows = np.arange(start, min(start + batch_size, len(transitions)))
+            states, actions, targets, mask = _lesson(vae, transitions, rows)
+            known = torch.ones(len(rows), dtype=torch.bool) if mask is None else mask
+            losses = vae(states, actions, targets, known)
             sums += int(known.sum()) * torch.stack(losses)
             count += int(known.sum())
     return Losses(*(sums / max(1, count)))
+
+
+def _lesson(
+    vae: ActionConditionalVAE, transitions: Transitions, rows: NDArray[np.integer[Any]]
+) -> tuple[Tensor, NDArray[Any], Tensor, Tensor | None]:
+    """Of some rows own states, actions, states to give, and which count. A model that ignores actions rebuilds the later state."""
+    targets = _states(transitions.next_observations[rows])
+    states = _states(transitions.observations[rows]) if vae.settings.conditional else targets
+    mask = None if transitions.mask is None else torch.from_numpy(transitions.mask[rows])
+    return states, transitions.actions[rows], targets, mask
 
 
 def _states(observations: NDArray[Any]) -> Tensor:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
-from stable_baselines3.common.vec_env import VecEnv
 
 from ..core import rl_training
 from ..core.errors import UsageError
@@ -152,6 +151,8 @@ def build(config: Config, training: Training, environments: Any, *, seed: int, s
 def player_in(config: Config, training: Training, state: State, *, count: int, seed: int, drawn: bool = False) -> Any:
     """(algorithm that can act but not go on learning, environments as for evaluation) of what a training has learned.
 
+    The environments have the algorithm's own wrappers, so that pictures come as the policy takes them.
+
     Whoever asks closes the environments.
     """
     environments = make_environments(
@@ -166,7 +167,7 @@ def player_in(config: Config, training: Training, state: State, *, count: int, s
     except BaseException:
         environments.close()
         raise
-    return model, environments
+    return model, model.get_env()
 
 
 def evaluate(config: Config, training: Training, state: State, *, episodes: int | None = None) -> list[float]:
@@ -188,7 +189,6 @@ def read_observations(
     model, environments = player_in(config, training, state, count=4, seed=seed)
     try:
         set_random_seed(seed)
-        environments = model.get_env()  # with pictures as the policy takes them
         environments.seed(seed)
         seen, kept = environments.reset(), []
         for step in range(10 * count // 4):
@@ -210,7 +210,7 @@ def governed_sweep(config: Config, training: Training, state: State) -> Sweep | 
     try:
         return govern_each(
             model.policy,
-            _seen_by(model, environments),
+            environments,
             values=settings.values,
             steps=settings.steps,
             others=settings.others,
@@ -218,11 +218,6 @@ def governed_sweep(config: Config, training: Training, state: State) -> Sweep | 
         )
     finally:
         environments.close()
-
-
-def _seen_by(model: OnPolicyAlgorithm, environments: VecEnv) -> VecEnv:
-    """The environments with the wrappers that the algorithm has put around them."""
-    return model.get_env() or environments
 
 
 # models of worlds in which a random policy acts
