@@ -19,7 +19,7 @@ from .catalog import METHODS, find
 from .core.errors import UsageError
 
 if TYPE_CHECKING:
-    from .core.demo import Pictures
+    from .core.demo import Files, Pictures
 
 Arguments = list[str]
 
@@ -165,7 +165,7 @@ def _show(values: dict[str, Any], folder: Path) -> None:
     from PIL.Image import Image
 
     from .core.checkpoint import writing
-    from .core.demo import Pictures, Rows
+    from .core.demo import Files, Pictures, Rows
 
     for name, value in values.items():
         if isinstance(value, Rows):
@@ -177,8 +177,20 @@ def _show(values: dict[str, Any], folder: Path) -> None:
             print(f"{name}: {folder / f'{name}.png'}")
         elif isinstance(value, Pictures):
             _write_pictures(value, folder)
+        elif isinstance(value, Files):
+            _write_files(name, value, folder)
         else:
             print(value)
+
+
+def _write_files(name: str, files: Files, folder: Path) -> None:
+    from .core.checkpoint import replace_file, writing
+
+    for file, data in files.made.items():
+        with writing(folder / file):
+            folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / file, data)
+        print(f"{name}: {folder / file}")
 
 
 def _write_pictures(pictures: Pictures, folder: Path) -> None:

@@ -61,6 +61,11 @@ METHODS = (
         "arXiv:1811.04350 AC-beta-VAE",
     ),
     Method(
+        "design",
+        "an agent that designs 3D objects for a task, step by step, in physics, and hands over meshes",
+        "arXiv:1903.05271 task-oriented design",
+    ),
+    Method(
         "remember",
         "continual learning in which an old task's output never changes, and the task is inferred",
         "arXiv:1809.02441 StackNet",

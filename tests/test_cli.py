@@ -80,6 +80,7 @@ def test_list_has_a_line_for_each_method() -> None:
         "translate",
         "evolve",
         "govern",
+        "design",
         "remember",
     ]
     assert "arXiv:1901.04687" in ended.stdout

@@ -6,7 +6,7 @@ fields name, type and explain them, so that a command line or a page can ask for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -44,6 +44,14 @@ class Pictures:
     """(path of the file below the folder that is written to, such as "mask/street.png", picture)"""
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files that a person opens elsewhere: a mesh, and what belongs to it."""
+
+    made: Mapping[str, bytes]
+    """name of each file, such as "cup.stl" -> what it holds"""
+
+
 class Demo(Protocol):
     """A trained method, ready to be called with its `DemoOptions`."""
 
@@ -51,7 +59,7 @@ class Demo(Protocol):
 
     def __call__(self, options: Any) -> dict[str, Any]:
         """One prediction: a value for each declared output, by name; a picture is a PIL image, a table is
-        `Rows`, pictures are `Pictures`.
+        `Rows`, pictures are `Pictures`, a mesh is `Files`.
 
         Raises:
             UsageError: an input is missing, damaged or out of range.
