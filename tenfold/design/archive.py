@@ -31,6 +31,7 @@ class Archive:
         self._steps: list[Steps] = []
         self._verdicts: list[Verdict] = []
         self._seeds: list[int] = []
+        self._tables: dict[str, NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -40,17 +41,24 @@ class Archive:
         self._steps += [order.steps for order in orders]
         self._seeds += [order.seed for order in orders]
         self._verdicts += verdicts
+        self._tables.clear()
 
     @property
     def steps(self) -> NDArray[np.float64]:
         """(N, T, width)."""
-        return np.array(self._steps).reshape(-1, self.task.space.steps, self.task.space.width)
+        if "steps" not in self._tables:
+            shape = (-1, self.task.space.steps, self.task.space.width)
+            self._tables["steps"] = np.array(self._steps).reshape(shape)
+        return self._tables["steps"]
 
     @property
     def scores(self) -> NDArray[np.float64]:
         """Of each goal in the task's order, (N, G)."""
-        names = [goal.name for goal in self.task.goals]
-        return np.array([[each.scores[name] for name in names] for each in self._verdicts]).reshape(-1, len(names))
+        if "scores" not in self._tables:
+            names = [goal.name for goal in self.task.goals]
+            rows = [[each.scores[name] for name in names] for each in self._verdicts]
+            self._tables["scores"] = np.array(rows).reshape(-1, len(names))
+        return self._tables["scores"]
 
     def fact(self, name: str) -> NDArray[np.float64]:
         """One measured number of every design, (N,)."""
@@ -69,7 +77,7 @@ class Archive:
             count: how many, at most.
             apart: root mean square distance of their steps' numbers that any two of them have at least.
         """
-        steps = self.steps.reshape(len(self), -1)
+        steps = self.steps.reshape(len(self), self.task.space.steps * self.task.space.width)
         chosen: list[int] = []
         for number in np.argsort(-self.values(weights), kind="stable"):
             if len(chosen) == count:

@@ -18,8 +18,6 @@ SEGMENTS = (16, 96)
 SWELLS = (0.0, 1e-5, 3e-5)
 """m that pieces are made larger by at most, each by another share of it, one after the other until nothing merely touches"""
 GOLDEN = 0.618
-WELD = 1e-5
-"""corners and edges of a mesh that are smaller go, m: files of single precision could not tell them apart"""
 
 
 class Assembly(Solid):
@@ -87,7 +85,7 @@ def steiner(offset: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def surface_of(manifold: object) -> Surface:
     """The triangles of one of manifold3d's bodies."""
-    mesh = manifold.simplify(WELD).to_mesh()  # type: ignore[attr-defined]
+    mesh = manifold.to_mesh()  # type: ignore[attr-defined]
     return Surface(np.asarray(mesh.vert_properties[:, :3], np.float64), np.asarray(mesh.tri_verts, np.int64))
 
 

@@ -22,7 +22,7 @@ class PolicySettings:
     """modelling steps of each gradient step, at least 2"""
     n_epochs: int = 10
     """passes over the steps of each update, at least 1"""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """of Adam at first; it falls to 0"""
     gae_lambda: float = 0.95
     """of generalised advantage estimation, in [0, 1]"""
@@ -32,14 +32,22 @@ class PolicySettings:
     """weight of the entropy"""
     hidden: tuple[int, ...] = (64, 64)
     """widths of the layers of actor and critic"""
-    spread: float = 0.5
+    imitation: float = 1.0
+    """weight of imitating, for any wish, the best of all designs so far, at least 0; 0 is plain PPO"""
+    elites: int = 4
+    """designs that are imitated for each wish, at least 1"""
+    spread: float = 0.3
     """standard deviation of the first designs' numbers, which lie in -1 .. 1; above 0"""
+    cooled: float = 0.2
+    """factor that all standard deviations fall to over the training, beside what is learned of them; above 0, 1 leaves them"""
 
     def __post_init__(self) -> None:
-        for name, least in (("designs", 2), ("batch_size", 2), ("n_epochs", 1)):
+        for name, least in (("designs", 2), ("batch_size", 2), ("n_epochs", 1), ("elites", 1)):
             require(getattr(self, name) >= least, f"policy.{name}", getattr(self, name), f"at least {least}")
         for name in ("learning_rate", "clip_range", "spread"):
             require(getattr(self, name) > 0, f"policy.{name}", getattr(self, name), "above 0")
+        require(0 < self.cooled <= 1, "policy.cooled", self.cooled, "above 0 and at most 1")
+        require(self.imitation >= 0, "policy.imitation", self.imitation, "at least 0")
         require(0 <= self.gae_lambda <= 1, "policy.gae_lambda", self.gae_lambda, "between 0 and 1")
         require(self.hidden != () and min(self.hidden) >= 1, "policy.hidden", self.hidden, "at least one width above 0")
 

@@ -43,7 +43,7 @@ class Cup(Task):
     light = "light"
 
     def judge(self, solid: Solid, wants: Mapping[str, float], random: np.random.Generator) -> Verdict:
-        """Shove the table in three directions, harder and harder, with the drink as a pendulum in the cup."""
+        """Shove the table in two directions, harder and harder, with the drink as a pendulum in the cup."""
         assert isinstance(solid, Revolved)
         hollow = Hollow(solid.profile)
         asked = wants["hold_ml"] * 1e-6

@@ -12,12 +12,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from ..core.batches import derive_seed
 from ..core.checkpoint import load_state, save_state
-from ..core.config import from_dict, to_dict
+from ..core.config import from_dict, require, to_dict
 from ..core.errors import UsageError
 from ..core.progress import Meter, meter
 from ..core.rl_training import Falling, on_cpu
 from .archive import Archive
 from .config import PolicySettings
+from .imitation import ImitatingPPO
 from .policy import DesignPolicy
 from .recipe import Design, Portfolio, task_name
 from .space import Steps
@@ -62,6 +63,8 @@ class Designer:
         workers: int = 1,
         policy: PolicySettings | None = None,
     ) -> None:
+        require(seed >= 0, "seed", seed, "at least 0")
+        require(workers >= 1, "workers", workers, "at least 1")
         self.task = find_task(task)
         self.goals = dict(goals or {})
         self.vary = vary
@@ -77,6 +80,7 @@ class Designer:
 
         A design takes `task.space.steps` of them, and one simulator call.
         """
+        require(steps >= 1, "steps", steps, "at least 1")
         length = self.task.space.steps
         with (
             workshop(self.task, self.workers) as shop,
@@ -95,6 +99,7 @@ class Designer:
         Raises:
             UsageError: the designer is not trained, there is no such goal, or a want is not what it learned for.
         """
+        require(0 <= seed < 2**31, "seed", seed, "at least 0 and below 2**31")
         wish = self._wish(goals)
         return Design.tested(self.task, self.steps_for(wish), wish, seed)
 
@@ -122,6 +127,8 @@ class Designer:
         Raises:
             UsageError: nothing was tested yet, there is no such goal, or a want is not what the designs were tested for.
         """
+        require(count >= 1, "count", count, "at least 1")
+        require(tests >= 1, "tests", tests, "at least 1")
         if not len(self.archive):
             raise UsageError("no design was tested yet: call train() first")
         wish = self._wish(goals)
@@ -164,6 +171,8 @@ class Designer:
             raise UsageError(f"{folder} holds no designer")
         if task is None and ":" in state["task"]:
             raise UsageError(f"{folder} is for the task {state['task']}: give it as `task`")
+        if task is not None and task_name(task) != state["task"]:
+            raise UsageError(f"{folder} is for the task {state['task']}, but task is {task_name(task)}")
         designer = cls(
             task or state["task"],
             goals=state["goals"],
@@ -192,8 +201,10 @@ class Designer:
     def _learn(self, shop: Workshop, steps: int, shown: Meter) -> None:
         done = 0 if self.model is None else self.model.num_timesteps
         environments = DesignVecEnv(shop, self.settings.designs, self.archive, goals=self.goals, vary=self.vary)
-        environments.seed(derive_seed(self.seed, "designs", done) % 2**31)
         model = new_model(environments, self.settings, seed=derive_seed(self.seed, "policy", done) % 2**31)
+        environments.seed(
+            derive_seed(self.seed, "designs", done) % 2**31
+        )  # which making the model has seeded otherwise
         if self.model is not None:
             take_up(model, learned_state(self.model))
         model.learn(steps, _Shown(shown, self.archive), reset_num_timesteps=False)
@@ -202,8 +213,8 @@ class Designer:
 
 def new_model(
     environments: DesignVecEnv, settings: PolicySettings, *, seed: int, share: float = 1.0, device: str = "cpu"
-) -> PPO:
-    """stable-baselines3's PPO for designs, new.
+) -> ImitatingPPO:
+    """PPO for designs, new.
 
     Args:
         environments: that it will learn in; each rollout is one design of each.
@@ -214,9 +225,16 @@ def new_model(
     """
     length = environments.envs[0].task.space.steps
     rollout = length * environments.num_envs
-    return PPO(
+    return ImitatingPPO(
         DesignPolicy,
         environments,
+        archive=environments.archive,
+        goals=environments.goals,
+        vary=environments.vary,
+        imitation=settings.imitation,
+        elites=settings.elites,
+        cooled=settings.cooled,
+        share=share,
         n_steps=length,
         batch_size=_divisor(rollout, settings.batch_size),
         n_epochs=settings.n_epochs,

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ..core.config import require
 from .recipe import Design
 from .registration import register
 from .space import Steps, readable
@@ -51,6 +52,8 @@ class DesignEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         vary: bool = False,
         render_mode: str | None = None,
     ) -> None:
+        modes = (None, *self.metadata["render_modes"])
+        require(render_mode in modes, "render_mode", render_mode, "None or 'rgb_array'")
         self.task = find_task(task)
         self.goals = dict(goals or {})
         self.vary = vary

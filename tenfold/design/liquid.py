@@ -97,7 +97,7 @@ class Slosh:
         radius, depth = hollow.radius(level), max(level - hollow.floor, 1e-4)
         stretch = math.tanh(FIRST * depth / radius)
         share = radius / (2.2 * depth) * stretch
-        return cls(DENSITY * volume, min(share, 0.95), radius / (FIRST * stretch), hollow.centre(level))
+        return cls(DENSITY * volume, share, radius / (FIRST * stretch), hollow.centre(level))
 
     def hang(self, body: Any) -> None:
         """Add it to MuJoCo's body of the vessel: the pendulum, hung so that it rests where the liquid's centre is, and the rest fixed there."""

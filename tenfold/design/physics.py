@@ -103,6 +103,7 @@ class Scene:
 
     def restart(self) -> None:
         """Everything back to where it was at `start`."""
+        self.model.opt.gravity[:] = (0, 0, -GRAVITY)
         with in_engine():
             mujoco.mj_resetData(self.model, self.data)
             mujoco.mj_forward(self.model, self.data)

@@ -40,6 +40,9 @@ class DesignPolicy(ActorCriticPolicy):
         self._steps, self._spread = steps, spread
         super().__init__(*args, **options)
 
+    cooling: Tensor
+    """factor of all spreads; see `ImitatingPPO`"""
+
     def _build_mlp_extractor(self) -> None:
         self.mlp_extractor = StepwiseLayers(
             self.features_dim,
@@ -54,11 +57,12 @@ class DesignPolicy(ActorCriticPolicy):
         width = self.action_space.shape[0]  # type: ignore[index]
         first = torch.full((self._steps, width), self._spread, device=self.device).log()
         self.log_std = nn.Parameter(first)
+        self.register_buffer("cooling", torch.ones((), device=self.device))
         # the optimizer was made for stable-baselines3's one row
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
-        spread = latent_pi[:, : self._steps] @ self.log_std
+        spread = latent_pi[:, : self._steps] @ self.log_std + self.cooling.log()
         return self.action_dist.proba_distribution(self.action_net(latent_pi), spread)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..core.checkpoint import replace_file
 from ..core.errors import UsageError
 from .mesh import MeshReport, check, export
 from .solid import Solid
-from .space import Steps, readable
+from .space import Steps
 from .task import Task, Verdict, Wish
 from .tasks import find_task
 
@@ -136,14 +136,14 @@ class Design:
         """
         try:
             recipe = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} is not a recipe of a design: {error}") from error
         return cls.from_recipe(recipe, task, where=str(path))
 
     @classmethod
     def from_recipe(cls, recipe: Any, task: Task | None = None, *, where: str = "the recipe") -> Design:
         """The design of a recipe, built and tested again; see `load`."""
-        if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
+        if not isinstance(recipe, dict) or type(recipe.get("format")) is not int or recipe["format"] != FORMAT:
             raise UsageError(f"{where} is not a recipe of format {FORMAT}")
         missing = {"task", "goals", "seed", "steps"} - set(recipe)
         if missing:
@@ -162,6 +162,16 @@ class Design:
 
 class Portfolio(list[Design]):
     """Several designs, best first."""
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Design: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Portfolio: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Design | Portfolio:
+        """A design, or some of them as a portfolio."""
+        return Portfolio(super().__getitem__(place)) if isinstance(place, slice) else super().__getitem__(place)
 
     def sheet(self, path: Path | str | None = None, *, columns: int = 4) -> Image:
         """A contact sheet with scores and facts; also written to a file if a path is given.
@@ -203,14 +213,18 @@ def task_name(task: Task) -> str:
 def _steps(given: Any, task: Task, where: str) -> Steps:
     space = task.space
     try:
-        steps = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        steps = np.array(given)
+    except ValueError as error:
         raise UsageError(f"{where} has steps that are no numbers: {error}") from error
+    if steps.dtype.kind not in "if":  # texts, null, true, whole numbers beyond all others
+        raise UsageError(f"{where} has steps that are no numbers: {str(given)[:60]}")
     if steps.ndim != 2 or steps.shape[1] != space.width or not 1 <= len(steps) <= space.steps:
         raise UsageError(
             f"{where} has steps of shape {steps.shape}, but {task.name} has 1 to {space.steps} steps of {space.width} numbers"
         )
-    return np.stack([readable(step, space.width) for step in steps])
+    if not (np.abs(steps) <= 1).all():
+        raise UsageError(f"{where} has steps with numbers beyond -1 and 1, such as {steps[~(np.abs(steps) <= 1)][0]:g}")
+    return steps.astype(np.float64)
 
 
 def _written(picture: Image, path: Path | str | None) -> Image:

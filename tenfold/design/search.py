@@ -53,7 +53,7 @@ def cma_es(size: int, seed: int) -> Search:
     random = np.random.default_rng(seed)
     start = np.zeros(size)
     while True:
-        strategy = _strategy(start, int(random.integers(1, 2**31)))
+        strategy = _strategy(start, random)
         while not strategy.stop():
             tried = np.array(strategy.ask())
             values = yield tried
@@ -66,10 +66,12 @@ def cma_es(size: int, seed: int) -> Search:
 SEARCHES = {"random": random_search, "climbing": hill_climbing, "cma-es": cma_es}
 
 
-def _strategy(start: Numbers, seed: int) -> Any:
+def _strategy(start: Numbers, random: np.random.Generator) -> Any:
     import cma
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        options = {"bounds": [-1, 1], "seed": seed, "verbose": -9, "verb_log": 0}
+        options = {"bounds": [-1, 1], "verbose": -9, "verb_log": 0}
+        # by itself it seeds and draws from the generator of all numpy, which others draw from too
+        options |= {"seed": math.nan, "randn": lambda *shape: random.standard_normal(shape)}
         return cma.CMAEvolutionStrategy(start, FIRST, options)

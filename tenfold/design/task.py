@@ -92,7 +92,7 @@ class Task(ABC):
             random: draws all that is random in the test, such as where pushes come from; nothing else may.
 
         Returns:
-            A score in [0, 1] for every goal; anything below or above is cut off, and what is not a number counts as 0.
+            A score in [0, 1] for every goal; anything below or above is cut off, and what is not finite counts as 0.
         """
 
     def wish(self, goals: Mapping[str, float] | None = None) -> Wish:
@@ -121,7 +121,7 @@ class Task(ABC):
         return Wish(weights, wants)
 
     def draw_wish(self, random: np.random.Generator, fixed: Mapping[str, float] | None = None) -> Wish:
-        """A wish as training draws it: each weight from a quarter to four times its own, half of all down to nothing; wants as fixed or by default.
+        """A wish as training draws it: each weight from a quarter to four times its own; wants as fixed or by default.
 
         Args:
             random: what draws.
@@ -153,11 +153,18 @@ class Task(ABC):
         return Verdict({name: _share(found.scores[name]) for name in names}, found.facts)
 
 
+MOST = 1e12
+"""of weights and wants: sums of larger ones could overflow"""
+
+
 def _share(value: float) -> float:
     return min(1.0, max(0.0, float(value))) if math.isfinite(value) else 0.0
 
 
 def _number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+    kind = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not kind or (not isinstance(value, int) and not math.isfinite(value)):
         raise UsageError(f"{name} is {value!r}, but must be a number")
+    if not -MOST <= value <= MOST:
+        raise UsageError(f"{name} is {value!r}, but must be a number of at most {MOST:.0e} either way")
     return float(value)

@@ -33,10 +33,10 @@ def _imported(task: str) -> Task:
     module, _, name = task.partition(":")
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        if isinstance(found, type) and issubclass(found, Task):
+            found = found()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UsageError(f"the task {task!r} cannot be imported: {error}") from error
-    if isinstance(found, type) and issubclass(found, Task):
-        found = found()
     if not isinstance(found, Task):
         raise UsageError(f"{task} is {found!r}, but must be a tenfold.design.Task")
     return found

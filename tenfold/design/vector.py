@@ -37,7 +37,8 @@ class DesignVecEnv(DummyVecEnv):
         vary: bool = True,
     ) -> None:
         super().__init__([lambda: DesignEnv(shop.task, goals=goals, vary=vary)] * count)
-        self._shop, self._archive, self._began = shop, archive, time.monotonic()
+        self.archive, self.goals, self.vary = archive, dict(goals or {}), vary
+        self._shop, self._began = shop, time.monotonic()
 
     def step_wait(self) -> Any:
         """Take one modelling step of each design; where they are finished, test them, keep them, and begin new ones."""
@@ -53,7 +54,7 @@ class DesignVecEnv(DummyVecEnv):
             )
         orders = [Order(*env.waiting) for env in self.envs]
         verdicts = self._shop.test(orders)
-        self._archive.add(orders, verdicts)
+        self.archive.add(orders, verdicts)
         infos, rewards = self._infos(), np.zeros(self.num_envs, np.float32)
         for number, (env, verdict) in enumerate(zip(self.envs, verdicts, strict=True)):
             last, rewards[number], _, _, _ = env.tested(verdict)

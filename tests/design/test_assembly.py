@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,12 +22,14 @@ SIZES: dict[Kind, tuple[float, ...]] = {
 }
 TURNED = (0.6, -0.3, 0.5, 0.2)
 """a quaternion that is not of length 1"""
+TURNS: Any = trimesh.transformations
 every_kind = pytest.mark.parametrize("kind", SIZES)
 
 
 def theirs(part: Part) -> trimesh.Trimesh:
     """The same piece as trimesh makes and turns it, finely."""
     size = part.size
+    mesh: trimesh.Trimesh
     if part.kind == "box":
         mesh = trimesh.creation.box(extents=[2 * value for value in size])
     elif part.kind == "cylinder":
@@ -38,7 +40,7 @@ def theirs(part: Part) -> trimesh.Trimesh:
         mesh = trimesh.creation.capsule(radius=size[0], height=2 * size[1], count=[128, 128])
         mesh.apply_translation(-mesh.bounds.mean(0))
     unit = np.array(part.turn) / np.linalg.norm(part.turn)
-    mesh.apply_transform(trimesh.transformations.quaternion_matrix(unit))
+    mesh.apply_transform(TURNS.quaternion_matrix(unit))
     mesh.apply_translation(part.at)
     return mesh
 
@@ -72,7 +74,7 @@ def test_pieces_that_do_not_touch_add_up() -> None:
         Part(kind, SIZES[kind], (0.6 * number, 0.3 * number**2, -0.4 * number), TURNED)
         for number, kind in enumerate(SIZES)
     ]
-    whole = trimesh.util.concatenate([theirs(part) for part in parts])
+    whole: Any = trimesh.util.concatenate([theirs(part) for part in parts])
     same_bulk(Assembly(parts), whole, 0.002)
     same_bulk(Assembly(parts), mesh_of(Assembly(parts).surface()), 0.01)
 
@@ -116,7 +118,7 @@ def test_the_inertia_of_a_mass_at_a_distance() -> None:
 def test_a_quaternion_turns_as_another_library_says(seed: int) -> None:
     turn = np.random.default_rng(seed).normal(size=4)
     found = rotation(tuple(turn))
-    assert found == pytest.approx(trimesh.transformations.quaternion_matrix(turn / np.linalg.norm(turn))[:3, :3])
+    assert found == pytest.approx(TURNS.quaternion_matrix(turn / np.linalg.norm(turn))[:3, :3])
     assert found @ found.T == pytest.approx(np.eye(3))
     assert np.linalg.det(found) == pytest.approx(1)
 
@@ -182,7 +184,7 @@ def test_no_piece_is_no_assembly() -> None:
 def ends(part: Part) -> NDArray[np.float64]:
     """Where the axis of a cylinder begins and ends, (2, 3)."""
     unit = np.array(part.turn) / np.linalg.norm(part.turn)
-    axis = trimesh.transformations.quaternion_matrix(unit)[:3, 2] * part.size[1]
+    axis = TURNS.quaternion_matrix(unit)[:3, 2] * part.size[1]
     return np.array([part.at - axis, part.at + axis])
 
 

@@ -16,11 +16,21 @@ from tenfold.core.errors import UsageError
 from tenfold.design import Designer, Portfolio
 from tenfold.design.config import PolicySettings
 from tenfold.design.designer import APART, _divisor
+from tenfold.design.task import Goal
 
 from .toy import Toy
 
 TOY = Toy()
 OWN = TOY.wish().weights
+
+
+class Shifted(Toy):
+    """With a goal more."""
+
+    name = "Shifted"
+    goals = (*Toy.goals, Goal("thin", "little wall"))
+
+
 FAST = PolicySettings(designs=16, learning_rate=3e-3, hidden=(32, 32), n_epochs=6, batch_size=24)
 UPDATE = 16 * 3
 """modelling steps"""
@@ -32,7 +42,7 @@ def designer_of(seed: int = 0, **options: Any) -> Designer:
 
 @pytest.fixture(scope="module")
 def learned() -> Designer:
-    return designer_of().train(40 * UPDATE)
+    return designer_of().train(25 * UPDATE)
 
 
 def same(one: Designer, other: Designer) -> bool:
@@ -82,6 +92,7 @@ def test_a_second_training_goes_on_with_new_designs() -> None:
     assert len(designer.archive) == 64
     assert np.array_equal(designer.archive.steps[:32], first)
     assert len(np.unique(designer.archive.steps.reshape(64, -1), axis=0)) == 64
+    assert len(set(designer.archive.fact("luck").tolist())) == 64  # and new tests
     assert not np.array_equal(designer.design().steps, before)
     assert designer.model is not None
     assert designer.model.num_timesteps == 4 * UPDATE
@@ -98,7 +109,7 @@ def test_it_is_a_policy_for_one_wish_where_that_is_asked_for() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_heavier_weight_moves_the_design_that_way(seed: int, learned: Designer) -> None:
-    designer = learned if seed == 0 else designer_of(seed).train(40 * UPDATE)
+    designer = learned if seed == 0 else designer_of(seed).train(25 * UPDATE)
     large, low = designer.design({"large": 8, "low": 1}), designer.design({"large": 0.25, "low": 8})
     assert large.verdict.facts["size_ml"] > low.verdict.facts["size_ml"]
     assert large.verdict.facts["height_mm"] > low.verdict.facts["height_mm"]
@@ -110,7 +121,7 @@ def test_a_design_is_made_without_chance_and_tested_with_the_seed(learned: Desig
     assert one.recipe() == again.recipe()
     assert np.array_equal(one.steps, other.steps)
     assert one.verdict.facts["luck"] != other.verdict.facts["luck"]
-    assert len(learned.archive) == 640
+    assert len(learned.archive) == 400
     assert one.score > learned.archive.values(one.wish.weights)[:64].mean()
 
 
@@ -152,7 +163,7 @@ def test_the_best_are_sorted_distinct_and_tested_anew(goals: dict[str, float] | 
     assert len(best) == 8
     assert scores == sorted(scores, reverse=True)
     weights = TOY.wish(goals).weights
-    assert scores[0] > np.quantile(learned.archive.values(weights), 0.9)
+    assert scores[0] >= np.quantile(learned.archive.values(weights), 0.9)
     tested = {steps.tobytes() for steps in learned.archive.steps}
     for number, design in enumerate(best):
         assert design.wish.weights == weights
@@ -254,11 +265,44 @@ def test_batches_are_all_of_one_size(total: int, wanted: int, found: int) -> Non
     assert _divisor(total, wanted) == found
 
 
-@pytest.mark.slow
-def test_it_learns_to_design_cups() -> None:
-    designer = Designer("Cup-v0", policy=PolicySettings(designs=32, n_epochs=6)).train(32 * 8 * 12)
-    values = designer.archive.values(designer.task.wish().weights)
-    assert values[-96:].mean() > values[:96].mean() + values[:96].std()
-    best = designer.best(3)
-    assert best[0].score > values[:96].mean() + values[:96].std()
+def test_it_designs_cups_from_training_to_the_mesh(tmp_path: Path) -> None:
+    designer = Designer("Cup-v0", policy=PolicySettings(designs=16, n_epochs=2)).train(2 * 16 * 8)
+    best = designer.best(3, goals={"light": 2}, tests=2)
+    chance = designer.archive.values(designer.task.wish({"light": 2}).weights)
+    assert best[0].score > chance.mean()
     assert best[0].report().watertight
+    assert best[0].export(tmp_path / "cup.stl").stat().st_size > 10_000
+    assert designer.design({"light": 4}).wish.weights["light"] == 4
+
+
+# what it does not take
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"seed": -1}], ids=str)
+def test_settings_out_of_range_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        Designer(TOY, policy=FAST, **options)
+
+
+@pytest.mark.parametrize("options", [{"count": 0}, {"count": -1}, {"tests": 0}], ids=str)
+def test_no_best_designs_or_tests_are_refused(options: dict[str, int], learned: Designer) -> None:
+    with pytest.raises(UsageError):
+        learned.best(**options)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_seeds_that_no_recipe_has_are_refused(seed: int, learned: Designer) -> None:
+    with pytest.raises(UsageError):
+        learned.design(seed=seed)
+
+
+@pytest.mark.parametrize("steps", [0, -5])
+def test_a_training_of_no_steps_is_refused(steps: int) -> None:
+    with pytest.raises(UsageError):
+        designer_of().train(steps)
+
+
+def test_a_folder_of_another_task_than_the_one_given_is_refused(tmp_path: Path) -> None:
+    folder = designer_of().train(UPDATE).save(tmp_path / "designer")
+    with pytest.raises(UsageError):
+        Designer.load(folder, Shifted())

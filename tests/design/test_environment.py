@@ -189,6 +189,17 @@ def test_wrong_goals_are_refused_in_a_sentence(goals: dict[str, Any], message: s
     assert env.reset()[1]["wish"] == {"large": 1, "low": 2, "size_ml": 60}
 
 
+def test_weights_whose_sum_is_no_number_are_refused_or_give_numbers() -> None:
+    try:
+        env = DesignEnv(Toy(), goals={"large": 1e308, "low": 1e308})
+    except UsageError:
+        return
+    seen = episode(env, actions_of(env, 0), seed=0)
+    assert np.isfinite(seen[0][0]).all()
+    scores = seen[-1][4]["scores"]
+    assert seen[-1][1] == pytest.approx((scores["large"] + scores["low"]) / 2)
+
+
 def test_a_task_that_there_is_not_is_refused() -> None:
     with pytest.raises(UsageError, match="there is no task 'Chair'; the tasks are Cup, Stool, Stand, Bridge"):
         DesignEnv("Chair")

@@ -161,6 +161,10 @@ def test_a_model_takes_up_what_another_has_learned_and_leaves_it_alone() -> None
     take_up(fresh, state)
     assert np.array_equal(most_likely_steps(fresh, TOY, wish), most_likely_steps(model, TOY, wish))
     assert fresh.num_timesteps == model.num_timesteps == 48
+    moments = [each["exp_avg_sq"] for each in model.policy.optimizer.state_dict()["state"].values()]
+    taken = [each["exp_avg_sq"] for each in fresh.policy.optimizer.state_dict()["state"].values()]
+    assert len(moments) == len(list(model.policy.parameters()))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(moments, taken, strict=True))
     for parameter in fresh.policy.parameters():
         parameter.data.zero_()
     assert all(torch.equal(value, kept[name]) for name, value in state["policy"].items())

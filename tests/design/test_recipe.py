@@ -70,9 +70,9 @@ def test_goals_that_a_recipe_does_not_name_are_as_the_task_has_them(tmp_path: Pa
     assert Design.load(path, TOY).wish == TOY.wish({"low": 7})
 
 
-def test_numbers_beyond_the_range_are_cut_as_those_of_actions(tmp_path: Path) -> None:
-    path = written(tmp_path, lambda recipe: recipe | {"steps": [[5, -7.5, 0.25]] * 3})
-    assert Design.load(path, TOY).steps.tolist() == [[1, -1, 0.25]] * 3
+def test_numbers_beyond_the_range_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, lambda recipe: recipe | {"steps": [[0.5, -7.5, 0.25]] * 3})
+    assert refusal(path) == f"{path} has steps with numbers beyond -1 and 1, such as -7.5"
 
 
 @pytest.mark.parametrize("name", ["Cup", "Stool", "Stand", "Bridge"])
@@ -185,9 +185,6 @@ def test_steps_that_are_no_numbers_are_refused(steps: Any, tmp_path: Path) -> No
     assert refusal(path).startswith(f"{path} has steps that are no numbers: ")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_steps takes NaN and null for 0, cuts infinity, and reads text; 10**400 is an OverflowError"
-)
 @pytest.mark.parametrize(
     "number", [float("nan"), float("inf"), None, "0.5", 10**400], ids=["nan", "inf", "null", "text", "huge"]
 )
@@ -196,14 +193,10 @@ def test_single_numbers_that_are_none_are_refused(number: Any, tmp_path: Path) -
     assert "steps" in refusal(path)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=OverflowError, reason="task._number calls isfinite on a whole number of any size"
-)
 def test_a_weight_that_is_too_large_for_a_number_is_refused(tmp_path: Path) -> None:
     assert "low" in refusal(written(tmp_path, lambda recipe: recipe | {"goals": {"low": 10**400}}))
 
 
-@pytest.mark.xfail(strict=True, raises=RecursionError, reason="Design.load catches OSError and ValueError alone")
 def test_json_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "design.json"
     path.write_text("[" * 100_000)
@@ -213,7 +206,7 @@ def test_json_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["Chair", "", "os", "../cup", None, 3, ["Cup"]])
 def test_a_task_that_there_is_not_is_refused(task: Any, tmp_path: Path) -> None:
     path = written(tmp_path, lambda recipe: recipe | {"task": task})
-    with pytest.raises(UsageError, match="there is no task .*; the tasks are Cup, Stool, Stand, Bridge"):
+    with pytest.raises(UsageError, match=r"there is no task .*; the tasks are Cup, Stool, Stand, Bridge"):
         Design.load(path)
 
 

@@ -70,19 +70,7 @@ def test_replayed_with_what_it_was_told_it_asks_the_same_again(name: str) -> Non
     assert all(np.array_equal(one, two) for one, two in zip(asked, replayed, strict=True))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "random",
-        "climbing",
-        pytest.param(
-            "cma-es",
-            marks=pytest.mark.xfail(
-                strict=True, reason="cma draws from the one generator of numpy.random, as others do"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["random", "climbing", "cma-es"])
 def test_nobody_elses_chance_changes_what_is_asked_for_nor_is_changed(name: str) -> None:
     alone, _ = told(SEARCHES[name](SIZE, 5), bowl, 100)
 
