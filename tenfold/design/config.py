@@ -16,7 +16,7 @@ METHODS: tuple[MethodName, ...] = ("ppo", "cma-es", "climbing", "random")
 class PolicySettings:
     """The policy that designs, and PPO; names are those of stable-baselines3 where it has them."""
 
-    designs: int = 32
+    designs: int = 16
     """designs side by side, tested together, between two updates, at least 2"""
     batch_size: int = 64
     """modelling steps of each gradient step, at least 2"""
@@ -36,9 +36,9 @@ class PolicySettings:
     """weight of imitating, for any wish, the best of all designs so far, at least 0; 0 is plain PPO"""
     elites: int = 4
     """designs that are imitated for each wish, at least 1"""
-    spread: float = 0.3
+    spread: float = 0.4
     """standard deviation of the first designs' numbers, which lie in -1 .. 1; above 0"""
-    cooled: float = 0.2
+    cooled: float = 0.1
     """factor that all standard deviations fall to over the training, beside what is learned of them; above 0, 1 leaves them"""
 
     def __post_init__(self) -> None:
