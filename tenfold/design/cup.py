@@ -9,8 +9,8 @@ import numpy as np
 
 from .liquid import Hollow, Slosh, lean_of
 from .physics import GRAVITY, Scene, ring
-from .revolve import Revolved, RevolvedProfile
-from .solid import PLASTIC, Solid
+from .revolve import Profile, Revolved, RevolvedProfile
+from .solid import PLASTIC, Material, Solid
 from .task import Goal, Task, Verdict, Want
 
 LEVELS = (0.2, 0.4, 0.65, 0.9)
@@ -28,7 +28,7 @@ FALLEN = math.cos(math.radians(55))
 
 
 class Cup(Task):
-    """Hold, stand, weigh little, suit hand and mouth."""
+    """Hold, stand, weigh little, suit hand and mouth, be firm."""
 
     name = "Cup"
     space = RevolvedProfile()
@@ -37,6 +37,7 @@ class Cup(Task):
         Goal("stand", "shove of the table that it stands, as a share of 0.9 g", 1.0),
         Goal("light", "1 without material, half as much with every 80 g", 1.0),
         Goal("handy", "a hand fits around it (60 to 85 mm) and a mouth to it (a rim of 60 to 100 mm)", 1.0),
+        Goal("firm", "how hard one may pinch it before it gives by a millimetre; 20 N score a half", 1.0),
     )
     wants = (Want("hold_ml", "drink that is poured in, millilitres", 300.0, 100.0, 450.0),)
     material = PLASTIC
@@ -58,12 +59,14 @@ class Cup(Task):
         kept, stood = np.mean(found, axis=0)
         mass = bulk.volume * self.material.density
         profile = solid.profile
+        pinch = pinch_force(profile, self.material)
         return Verdict(
             {
                 "hold": kept / asked,
                 "stand": stood / LEVELS[-1],
                 "light": 0.5 ** (mass / 0.08),
                 "handy": _handy(profile.heights, profile.outer, hollow.lip),
+                "firm": pinch / (pinch + 20),
             },
             {
                 "mass_g": 1000 * mass,
@@ -71,6 +74,7 @@ class Cup(Task):
                 "kept_ml": float(kept) * 1e6,
                 "stands_g": float(stood),
                 "height_mm": 1000 * float(profile.heights[-1]),
+                "pinch_n": pinch,
             },
         )
 
@@ -94,6 +98,19 @@ class Cup(Task):
             if number < CARRIED:
                 kept = min(poured, hollow.held(leaned))
         return kept, stood
+
+
+def pinch_force(profile: Profile, material: Material) -> float:
+    """Force (N) of two fingers that makes the middle of the wall a millimetre narrower: by formula, it is not simulated.
+
+    A ring between two opposite forces narrows by 0.149 F R³ / (E I) (Timoshenko, Strength of Materials), with I of a wall that is as
+    high as the middle third of the cup. The bottom and the rim help more than that; they are left out.
+    """
+    places = profile.heights[-1] * np.array([0.4, 0.5, 0.6])
+    outer, inner = (np.interp(places, profile.heights, side) for side in (profile.outer, profile.inner))
+    bending = profile.heights[-1] / 3 * (outer - inner) ** 3 / 12
+    force = 0.001 * material.stiffness * bending / (0.149 * ((outer + inner) / 2) ** 3)
+    return float(force.mean())
 
 
 def _handy(heights: np.ndarray, outer: np.ndarray, lip: float) -> float:

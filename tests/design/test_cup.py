@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tenfold.design.assembly import Assembly
-from tenfold.design.cup import CARRIED, LEVELS, Cup
+from tenfold.design.cup import CARRIED, LEVELS, Cup, pinch_force
 from tenfold.design.revolve import Profile, Revolved
-from tenfold.design.solid import Part
+from tenfold.design.solid import PLASTIC, Part
 from tenfold.design.task import Verdict
 
 CUP = Cup()
@@ -37,7 +37,7 @@ def drawn(seed: int) -> Revolved:
 def well_formed(verdict: Verdict) -> bool:
     """A score in [0, 1] for every goal, and facts that are numbers."""
     fair = all(0 <= score <= 1 for score in verdict.scores.values())
-    return fair and len(verdict.scores) == 4 and all(math.isfinite(fact) for fact in verdict.facts.values())
+    return fair and len(verdict.scores) == 5 and all(math.isfinite(fact) for fact in verdict.facts.values())
 
 
 # facts by hand
@@ -191,3 +191,18 @@ def test_two_hundred_cups_have_scores_and_they_differ() -> None:
 def test_what_is_not_turned_is_no_cup() -> None:
     with pytest.raises(AssertionError):
         CUP.test(Assembly([Part("sphere", (0.1,), (0.0, 0.0, 0.1))]), CUP.wish(), 0)
+
+
+# firm
+
+
+def test_a_pinch_is_that_of_a_thin_ring() -> None:
+    pinch = pinch_force(WIDE.profile, PLASTIC)
+    radius, wall, high = 0.0335, 0.003, 0.1 / 3
+    assert pinch == pytest.approx(0.001 * 2.3e9 * high * wall**3 / 12 / (0.149 * radius**3), rel=1e-6)
+    assert judged(WIDE).scores["firm"] == pytest.approx(pinch / (pinch + 20))
+
+
+def test_a_wall_of_twice_the_thickness_bears_about_eight_times_the_pinch() -> None:
+    thin, thick = (pinch_force(cup(0.035, 0.035, wall=wall).profile, PLASTIC) for wall in (0.0015, 0.003))
+    assert thick / thin == pytest.approx(8, rel=0.1)
