@@ -16,13 +16,17 @@ from .solid import Material, Solid, Vector
 
 GRAVITY = 9.81
 """m / s²"""
-ENGINE = {"seconds": 0.0}
-"""how long this process has spent in the engine so far: building models and taking time steps"""
+ENGINE = {"seconds": 0.0, "within": 0.0}
+"""how long this process has spent in the engine so far, building models and taking time steps; and how deep it is in there now"""
 
 
 @contextmanager
 def in_engine() -> Iterator[None]:
     """Count the time of the body as the engine's, which writes no file meanwhile."""
+    if ENGINE["within"]:  # whoever is further out counts already
+        yield
+        return
+    ENGINE["within"] = 1.0
     began = time.perf_counter()
     others = mujoco.get_mju_user_warning()
     # by itself MuJoCo appends what it warns of to a file in the working folder; `Scene.sane` reads its counters instead
@@ -32,6 +36,7 @@ def in_engine() -> Iterator[None]:
     finally:
         mujoco.set_mju_user_warning(others)
         ENGINE["seconds"] += time.perf_counter() - began
+        ENGINE["within"] = 0.0
 
 
 def _unheard(warning: str) -> None:
@@ -78,18 +83,19 @@ class Scene:
         turn: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0),
     ) -> Any:
         """Put a solid into the scene as a free body with its own mass, and return MuJoCo's body, which more can be hung on."""
-        bulk = solid.bulk()
-        body = self.spec.worldbody.add_body(name=name, pos=list(at), quat=list(turn))
-        body.add_freejoint()
-        set_inertia(body, bulk.volume * material.density, bulk.centre, bulk.inertia * material.density)
-        for part in solid.parts():
-            body.add_geom(
-                type=getattr(mujoco.mjtGeom, f"mjGEOM_{part.kind.upper()}"),
-                size=[*part.size, 0.0, 0.0][:3],
-                pos=list(part.at),
-                quat=list(part.turn),
-                friction=[self.friction, 0.005, 0.0001],
-            )
+        bulk, parts = solid.bulk(), solid.parts()
+        with in_engine():
+            body = self.spec.worldbody.add_body(name=name, pos=list(at), quat=list(turn))
+            body.add_freejoint()
+            set_inertia(body, bulk.volume * material.density, bulk.centre, bulk.inertia * material.density)
+            for part in parts:
+                body.add_geom(
+                    type=getattr(mujoco.mjtGeom, f"mjGEOM_{part.kind.upper()}"),
+                    size=[*part.size, 0.0, 0.0][:3],
+                    pos=list(part.at),
+                    quat=list(part.turn),
+                    friction=[self.friction, 0.005, 0.0001],
+                )
         return body
 
     def start(self) -> None:

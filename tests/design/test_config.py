@@ -114,7 +114,7 @@ def test_what_is_no_name_and_number_is_refused(text: str) -> None:
 
 
 def test_a_name_that_comes_twice_is_refused() -> None:
-    with pytest.raises(UsageError, match="^wants is 'a=2', but must be each name once$"):
+    with pytest.raises(UsageError, match=r"^wants is 'a=2', but must be each name once$"):
         numbers_of(("a=1", "b=1", "a=2"), "wants")
 
 

@@ -84,9 +84,9 @@ def test_the_distance_is_half_the_mean_square_in_standard_deviations() -> None:
     with torch.no_grad():
         policy.log_std.copy_(torch.tensor([0.1, 0.2, 0.4]).log()[:, None].expand(3, 3))
         policy.cooling.fill_(0.5)
-        for linear in (policy.action_net,):
-            linear.weight.zero_()
-            linear.bias.copy_(torch.tensor([0.3, -0.2, 0.0]))
+        last: Any = policy.action_net
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([0.3, -0.2, 0.0]))
     step = np.arange(6) % 3
     spread = 0.5 * np.array([0.1, 0.2, 0.4])[step][:, None]
     wanted = (((actions.numpy() - [0.3, -0.2, 0.0]) / spread) ** 2).mean() / 2
@@ -207,7 +207,8 @@ def test_without_imitation_and_cooling_it_is_plain_ppo_bit_for_bit() -> None:
         assert torch.equal(value, ours.policy.state_dict()[name]), name
     imitating = new_model(environments_of(Archive(TASK, TASK.wish().wants)), replace(settings, imitation=1), seed=5)
     imitating.learn(5 * 12)
-    assert not torch.equal(imitating.policy.action_net.weight, plain.policy.action_net.weight)
+    weights = [model.policy.state_dict()["action_net.weight"] for model in (imitating, plain)]
+    assert not torch.equal(*weights)
 
 
 # spreads

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,10 +19,12 @@ pytest.importorskip("cma")
 from tenfold.core.checkpoint import load_state, save_state
 from tenfold.core.errors import UsageError
 from tenfold.core.rl_training import State, Training
+from tenfold.design import search as search_module
+from tenfold.design import trainings as module
 from tenfold.design.archive import Archive
 from tenfold.design.config import METHODS, Config, JudgeSettings, MethodName, PolicySettings
 from tenfold.design.designer import learned_state, untrained
-from tenfold.design.search import LOT
+from tenfold.design.search import LOT, Numbers, Search
 from tenfold.design.solid import Solid
 from tenfold.design.task import Goal, Task, Verdict
 from tenfold.design.tasks import find_task
@@ -46,7 +48,11 @@ class Lucky(Toy):
     """Half of a score is the luck of the test; little material is wanted."""
 
     name = "Lucky"
-    goals = (Goal("large", "as of the toy"), Goal("low", "as of the toy", 2.0), Goal("spare", "little material", 0.0))
+    goals: ClassVar[Any] = (
+        Goal("large", "as of the toy"),
+        Goal("low", "as of the toy", 2.0),
+        Goal("spare", "little material", 0.0),
+    )
     light = "spare"
 
     def judge(self, solid: Solid, wants: Mapping[str, float], random: np.random.Generator) -> Verdict:
@@ -169,6 +175,14 @@ def test_how_a_search_is_cut_into_legs_changes_nothing_of_what_it_finds(method: 
         assert state["curve"][-1] == ends[0]["curve"][-1]
 
 
+def test_a_leg_does_not_repeat_the_chance_of_the_leg_before() -> None:
+    """A policy that hardly learns draws other designs all the same."""
+    still = replace(TINY.policy, learning_rate=1e-12, imitation=0, cooled=1)
+    config = replace(TINY, wishes="one", policy=still, calls=16, evaluations=2)
+    steps = archive_of(trained(config, Training(TOY, "ppo", 0))[-1]).steps
+    assert np.abs(steps[:8] - steps[8:]).mean() > 0.1
+
+
 # calls
 
 
@@ -249,6 +263,26 @@ def test_searches_take_turns_over_the_wishes(method: str, orders: list[Order]) -
     assert changes == (["own", "large", "low"] * 99)[: len(changes)]
     lot = LOT if method == "climbing" else 10  # 4 + 3 ln 9
     assert turns[: 2 * lot] == ["own"] * lot + ["large"] * lot
+
+
+def test_a_search_is_told_how_well_its_own_wish_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, Numbers]] = []
+    seeds: list[int] = []
+
+    def search(size: int, seed: int) -> Search:
+        """Five designs at a time, whatever comes of them."""
+        seeds.append(seed)
+        number, random = len(seeds) - 1, np.random.default_rng(seed)
+        while True:
+            told.append((number, (yield random.uniform(-1, 1, (5, size)))))
+
+    monkeypatch.setitem(search_module.SEARCHES, "climbing", search)
+    archive = archive_of(leg(replace(TINY, calls=35, evaluations=1), Training(TOY, "climbing", 0), None))
+    assert len(set(seeds)) == 3
+    assert [number for number, _ in told] == [0, 1, 2, 0, 1, 2, 0]
+    wishes = list(wishes_of(TINY, Toy()).values())
+    for lot, (number, values) in enumerate(told):
+        assert np.array_equal(values, archive.values(wishes[number].weights)[5 * lot : 5 * lot + 5])
 
 
 @pytest.mark.parametrize("method", SEARCHES)
@@ -399,8 +433,6 @@ def test_a_dial_has_the_mass_of_what_the_policy_makes() -> None:
 def test_a_dial_turns_the_weight_of_little_material_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Weighted(Lucky):
         goals = (*Lucky.goals[:2], Goal("spare", "little material", 3.0))
-
-    from tenfold.design import trainings as module
 
     asked: list[dict[str, float]] = []
 
