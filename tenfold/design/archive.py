@@ -100,7 +100,7 @@ class Archive:
     def design(self, number: int, weights: Mapping[str, float] | None = None) -> Design:
         """One of them, under these weights, or the task's own."""
         wish = self.task.wish({**(weights or {}), **self.wants})
-        return Design(self.task, self._steps[number], wish, self._seeds[number], self._verdicts[number])
+        return Design(self.task, self._steps[number], wish, (self._seeds[number],), self._verdicts[number])
 
     def state(self) -> dict[str, Any]:
         """All of it as tensors and plain values; see `from_state`."""

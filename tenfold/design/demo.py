@@ -92,7 +92,7 @@ class DesignDemo:
             )
         model = untrained(task, self._config.policy)
         take_up(model, self._learned[training]["model"])
-        return Design.tested(task, most_likely_steps(model, task, wish), wish, 0)
+        return Design.tested(task, most_likely_steps(model, task, wish), wish, [0])
 
 
 def load(folder: Path) -> DesignDemo:

@@ -20,7 +20,7 @@ from .archive import Archive
 from .config import PolicySettings
 from .imitation import ImitatingPPO
 from .policy import DesignPolicy
-from .recipe import Design, Portfolio, task_name
+from .recipe import Design, Portfolio, is_named, task_name
 from .space import Steps
 from .task import Task, Wish
 from .tasks import find_task
@@ -76,7 +76,9 @@ class Designer:
         """stable-baselines3's, once `train` was called"""
 
     def train(self, steps: int = 200_000) -> Designer:
-        """Learn for so many modelling steps, rounded up to whole updates, with progress; a second call goes on. Returns itself.
+        """Learn for so many modelling steps, rounded up to whole updates, with progress. Returns itself.
+
+        A second call goes on: steps spread again as they did at that share of the whole.
 
         A design takes `task.space.steps` of them, and one simulator call.
         """
@@ -101,7 +103,7 @@ class Designer:
         """
         require(0 <= seed < 2**31, "seed", seed, "at least 0 and below 2**31")
         wish = self._wish(goals)
-        return Design.tested(self.task, self.steps_for(wish), wish, seed)
+        return Design.tested(self.task, self.steps_for(wish), wish, [seed])
 
     def steps_for(self, wish: Wish) -> Steps:
         """The most likely modelling steps for a wish.
@@ -171,7 +173,7 @@ class Designer:
             raise UsageError(f"{folder} holds no designer")
         if task is None and ":" in state["task"]:
             raise UsageError(f"{folder} is for the task {state['task']}: give it as `task`")
-        if task is not None and task_name(task) != state["task"]:
+        if task is not None and not is_named(task, state["task"]):
             raise UsageError(f"{folder} is for the task {state['task']}, but task is {task_name(task)}")
         designer = cls(
             task or state["task"],

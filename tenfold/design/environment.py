@@ -101,7 +101,7 @@ class DesignEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def tested(self, verdict: Verdict) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """What the last `step` returns, where somebody else has tested the finished design."""
-        design = Design(self.task, self._taken, self.wish, self._seed, verdict)
+        design = Design(self.task, self._taken, self.wish, (self._seed,), verdict)
         info = {
             "reward_vector": np.array([verdict.scores[goal.name] for goal in self.task.goals], dtype=np.float64),
             "scores": verdict.scores,

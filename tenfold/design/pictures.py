@@ -53,7 +53,7 @@ def _write_best(run: Run, config: Config, task: Task, name: str, states: Mapping
     """A contact sheet of the first method's first replica, its best design step by step, and that design's mesh and recipe."""
     state = states[Training(name, config.methods[0], 0)]
     wish = wishes_of(config, task)[OWN]
-    archive = Archive.from_state(task, state["archive"])
+    archive = Archive.from_state(task, state["archive"]).first(config.calls)
     sheet = Portfolio(archive.design(number, wish.weights) for number in archive.best(wish.weights, SHOWN, apart=APART))
     best = chosen_design(task, state, wish, OWN)
     plain = name.replace("/", "-").replace(":", "-")
@@ -102,7 +102,7 @@ def front_picture(config: Config, task: Task, name: str, states: Mapping[Trainin
     if weights.sum() == 0:
         weights = np.array([float(goal.name != goals[across]) for goal in task.goals])
     for method in config.methods:
-        scores = Archive.from_state(task, states[Training(name, method, 0)]["archive"]).scores
+        scores = Archive.from_state(task, states[Training(name, method, 0)]["archive"]).first(config.calls).scores
         rest = scores @ weights / max(weights.sum(), 1e-12)
         both = np.stack([scores[:, across], rest], 1)
         front = both[front_of(both)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -23,25 +23,28 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """of recipes"""
+MOST_TESTS = 1000
+"""that a recipe may ask for"""
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Modelling steps for a task. Nothing but them and a seed is kept, and all else follows."""
+    """Modelling steps for a task. Nothing but them and seeds is kept, and all else follows."""
 
     task: Task
     steps: Steps
     """(T, width), each number in [-1, 1]"""
     wish: Wish
-    seed: int
-    """of the tests, in [0, 2**31)"""
+    seeds: tuple[int, ...]
+    """of each of its tests, at least one, in [0, 2**31)"""
     verdict: Verdict
-    """what the tests have found"""
+    """what the tests have found, averaged"""
 
     @classmethod
-    def tested(cls, task: Task, steps: Steps, wish: Wish, seed: int) -> Design:
-        """A design of these steps, tested now."""
-        return cls(task, steps, wish, seed, task.test(task.space.build(steps), wish, seed))
+    def tested(cls, task: Task, steps: Steps, wish: Wish, seeds: Sequence[int]) -> Design:
+        """A design of these steps, tested now, once for each seed."""
+        solid = task.space.build(steps)
+        return cls(task, steps, wish, tuple(seeds), averaged([task.test(solid, wish, seed) for seed in seeds]))
 
     @property
     def score(self) -> float:
@@ -60,7 +63,7 @@ class Design:
 
     def replay(self) -> Design:
         """The same steps built and tested again: the same score, bit for bit."""
-        return self.tested(self.task, self.steps, self.wish, self.seed)
+        return self.tested(self.task, self.steps, self.wish, self.seeds)
 
     def retested(self, seeds: Sequence[int], goals: Mapping[str, float] | None = None) -> Design:
         """The same steps after other tests, scores and facts averaged over them.
@@ -70,12 +73,7 @@ class Design:
             goals: another wish; none keeps the design's.
         """
         wish = self.wish if goals is None else self.task.wish(goals)
-        found = [self.task.test(self.solid, wish, seed) for seed in seeds]
-        scores, facts = (
-            {name: float(np.mean([each[name] for each in rows])) for name in rows[0]}
-            for rows in ([each.scores for each in found], [each.facts for each in found])
-        )
-        return replace(self, wish=wish, verdict=Verdict(scores, facts))
+        return self.tested(self.task, self.steps, wish, seeds)
 
     def report(self) -> MeshReport:
         """What a printer asks of the mesh: watertight, walls, overhang, volume, box."""
@@ -110,7 +108,7 @@ class Design:
             "format": FORMAT,
             "task": task_name(self.task),
             "goals": self.wish.values,
-            "seed": self.seed,
+            "seeds": list(self.seeds),
             "steps": self.steps.tolist(),
             "score": self.score,
             "scores": self.verdict.scores,
@@ -145,19 +143,23 @@ class Design:
         """The design of a recipe, built and tested again; see `load`."""
         if not isinstance(recipe, dict) or type(recipe.get("format")) is not int or recipe["format"] != FORMAT:
             raise UsageError(f"{where} is not a recipe of format {FORMAT}")
-        missing = {"task", "goals", "seed", "steps"} - set(recipe)
+        missing = {"task", "goals", "seeds", "steps"} - set(recipe)
         if missing:
             raise UsageError(f"{where} has no {sorted(missing)[0]}")
         # a name from a file imports nothing that did not come along: a recipe is data, not a program
         if task is None and ":" in str(recipe["task"]):
             raise UsageError(f"{where} is for the task {recipe['task']}: give it as `task`")
+        if task is not None and not is_named(task, str(recipe["task"])):
+            raise UsageError(f"{where} is for the task {recipe['task']}, but task is {task_name(task)}")
         task = task or find_task(str(recipe["task"]))
-        seed = recipe["seed"]
-        if type(seed) is not int or not 0 <= seed < 2**31:
-            raise UsageError(f"{where} has the seed {seed!r}, but must have a whole number from 0 to 2**31 - 1")
+        seeds = recipe["seeds"]
+        if not isinstance(seeds, list) or not 1 <= len(seeds) <= MOST_TESTS or not all(map(_is_seed, seeds)):
+            raise UsageError(
+                f"{where} has the seeds {str(seeds)[:60]}, but must have 1 to {MOST_TESTS} whole numbers from 0 to 2**31 - 1"
+            )
         if not isinstance(recipe["goals"], dict):
             raise UsageError(f"{where} has the goals {recipe['goals']!r}, but must have a name and a number for each")
-        return cls.tested(task, _steps(recipe["steps"], task, where), task.wish(recipe["goals"]), seed)
+        return cls.tested(task, _steps(recipe["steps"], task, where), task.wish(recipe["goals"]), seeds)
 
 
 class Portfolio(list[Design]):
@@ -198,6 +200,15 @@ class Portfolio(list[Design]):
             yield design.export(folder / f"{name}.{kind}")
 
 
+def averaged(verdicts: Sequence[Verdict]) -> Verdict:
+    """The mean of the scores and facts of several tests, at least one."""
+    scores, facts = (
+        {name: float(np.mean([each[name] for each in rows])) for name in rows[0]}
+        for rows in ([each.scores for each in verdicts], [each.facts for each in verdicts])
+    )
+    return Verdict(scores, facts)
+
+
 def caption(design: Design) -> str:
     """A design's score, and the score of each goal."""
     goals = ", ".join(f"{name} {value:.2f}" for name, value in design.verdict.scores.items())
@@ -208,6 +219,11 @@ def task_name(task: Task) -> str:
     """How `find_task` finds it again: its name, or `package.module:Class`."""
     kind = type(task)
     return task.name if kind.__module__.startswith("tenfold.design.") else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def is_named(task: Task, name: str) -> bool:
+    """Whether a task is the one of this name, whichever module its class now lives in."""
+    return task_name(task).rpartition(":")[2] == name.rpartition(":")[2]
 
 
 def _steps(given: Any, task: Task, where: str) -> Steps:
@@ -225,6 +241,10 @@ def _steps(given: Any, task: Task, where: str) -> Steps:
     if not (np.abs(steps) <= 1).all():
         raise UsageError(f"{where} has steps with numbers beyond -1 and 1, such as {steps[~(np.abs(steps) <= 1)][0]:g}")
     return steps.astype(np.float64)
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**31
 
 
 def _written(picture: Image, path: Path | str | None) -> Image:

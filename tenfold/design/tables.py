@@ -11,7 +11,6 @@ from ..core.replicates import difference, estimate, probability_of_improvement
 from ..core.rl_curves import by_row, curve_lines
 from ..core.rl_training import State, Training, row_of
 from .config import Config
-from .tasks import find_task
 from .trainings import OWN, trainings_of
 
 
@@ -80,11 +79,6 @@ def pairs(config: Config) -> list[tuple[str, str]]:
         return []
     rivals = [method for method in config.methods if method != "ppo"]
     return [(row_of(task, "ppo"), row_of(task, rival)) for task in config.tasks for rival in rivals]
-
-
-def goals_of(task: str) -> list[str]:
-    """Names of a task's goals."""
-    return [goal.name for goal in find_task(task).goals]
 
 
 def logged_lines(

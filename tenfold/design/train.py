@@ -15,8 +15,7 @@ from ..core.rl_training import State, Training
 from .config import Config
 from .pictures import draw_pictures
 from .tables import final_metrics, logged_lines
-from .tasks import find_task
-from .trainings import leg, trainings_of, wishes_of
+from .trainings import check_wants, leg, trainings_of
 
 if TYPE_CHECKING:
     from ..core.run import Run
@@ -33,8 +32,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     Raises:
         UsageError: several processes share the run, which `crew.workers` is for; or there is no such task or want.
     """
-    for name in config.tasks:
-        wishes_of(config, find_task(name))  # what cannot be wished is refused before anything is trained
+    check_wants(config)
     states = run_legs(
         run,
         trainings_of(config),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import UsageError
 from ..core.rl_training import State, Training, one_thread, seed_of
 from ..core.rl_training import trainings_of as all_trainings
 from .archive import Archive
@@ -82,6 +83,21 @@ def wants_of(config: Config, task: Task) -> dict[str, float]:
     }
 
 
+def check_wants(config: Config) -> None:
+    """Refuse wants that no task of the run has, or that are beyond a task's range.
+
+    Raises:
+        UsageError: names them.
+    """
+    tasks = [find_task(name) for name in config.tasks]
+    known = [want.name for task in tasks for want in task.wants]
+    unknown = next((name for name in numbers_of(config.wants, "wants") if name not in known), None)
+    if unknown is not None:
+        raise UsageError(f"wants has {unknown!r}, but the tasks have {', '.join(known) or 'none'}")
+    for task in tasks:
+        wishes_of(config, task)
+
+
 def wishes_of(config: Config, task: Task) -> dict[str, Wish]:
     """The wishes that a run's designs are judged by: the task's own, and, where there are many, one for each goal."""
     wants = wants_of(config, task)
@@ -97,7 +113,7 @@ def judged(
     """What a training that is done is worth.
 
     Returns:
-        chosen: for each wish number (in the archive), found (its score by the search's own test), score, scores and facts (means over
+        chosen: for each wish number (in the archive), seeds (of its last tests), found (its score by the search's own test), score, scores and facts (means over
         tests that the search has not seen). dial, of a policy for many wishes: see `dial_masses`.
     """
     task, settings = archive.task, config.judge
@@ -112,6 +128,7 @@ def judged(
         last = within.design(number, wish.weights).retested(unseen)
         chosen[name] = {
             "number": number,
+            "seeds": unseen,
             "found": float(archive.values(wish.weights)[number]),
             "score": last.score,
             "scores": last.verdict.scores,
@@ -142,7 +159,7 @@ def chosen_design(task: Task, state: State, wish: Wish, name: str) -> Design:
     """The design that a training is judged by for a wish, with the verdict of its last tests."""
     found = state["chosen"][name]
     design = Archive.from_state(task, state["archive"]).design(found["number"], wish.weights)
-    return replace(design, wish=wish, verdict=Verdict(found["scores"], found["facts"]))
+    return replace(design, wish=wish, seeds=tuple(found["seeds"]), verdict=Verdict(found["scores"], found["facts"]))
 
 
 def _learned(

@@ -123,10 +123,10 @@ def test_the_same_seed_and_actions_give_the_same_and_another_seed_another_test(t
     assert same(episode(one, actions, seed=5), episode(other, actions, seed=5))
     ours, theirs = episode(one, actions), episode(other, actions)  # and on from there
     assert same(ours, theirs)
-    assert ours[-1][4]["design"]["seed"] != episode(one, actions, seed=5)[-1][4]["design"]["seed"]
+    assert ours[-1][4]["design"]["seeds"] != episode(one, actions, seed=5)[-1][4]["design"]["seeds"]
     assert (
-        episode(one, actions, seed=6)[-1][4]["design"]["seed"]
-        == episode(other, actions, seed=6)[-1][4]["design"]["seed"]
+        episode(one, actions, seed=6)[-1][4]["design"]["seeds"]
+        == episode(other, actions, seed=6)[-1][4]["design"]["seeds"]
     )
 
 
@@ -136,11 +136,11 @@ def test_the_same_seed_and_actions_give_the_same_and_another_seed_another_test(t
 def test_the_line_that_the_method_was_asked_for() -> None:
     env = gym.make("tenfold/Cup-v0", goals={"hold_ml": 300, "stand": 1.0, "light": 0.5})
     _, info = env.reset(seed=0)
-    assert info["wish"] == {"hold": 2.0, "stand": 1.0, "light": 0.5, "handy": 1.0, "hold_ml": 300.0}
+    assert info["wish"] == {"hold": 2.0, "stand": 1.0, "light": 0.5, "handy": 1.0, "firm": 1.0, "hold_ml": 300.0}
     done = False
     while not done:
         _, reward, done, _, info = env.step(env.action_space.sample() * 0)
-    assert info["design"]["goals"] == {"hold": 2.0, "stand": 1.0, "light": 0.5, "handy": 1.0, "hold_ml": 300.0}
+    assert info["design"]["goals"] == {"hold": 2.0, "stand": 1.0, "light": 0.5, "handy": 1.0, "firm": 1.0, "hold_ml": 300.0}
     hold, stand, light, handy = info["reward_vector"]
     assert reward == pytest.approx((2 * hold + stand + 0.5 * light + handy) / 4.5)
     env.close()

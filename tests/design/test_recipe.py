@@ -26,7 +26,7 @@ TOY = Toy()
 
 def design_of(task: Task = TOY, *, seed: int = 0, goals: dict[str, float] | None = None) -> Design:
     steps = np.random.default_rng(seed).uniform(-1, 1, (task.space.steps, task.space.width))
-    return Design.tested(task, steps, task.wish(goals), seed)
+    return Design.tested(task, steps, task.wish(goals), [seed])
 
 
 def written(folder: Path, change: Callable[[dict[str, Any]], Any] = lambda recipe: recipe) -> Path:
@@ -53,7 +53,7 @@ def test_a_saved_design_comes_back_bit_for_bit(name: str, tmp_path: Path) -> Non
     again = Design.load(path)
     assert type(again.task) is type(task)
     assert np.array_equal(again.steps, design.steps)
-    assert (again.wish, again.seed, again.verdict, again.score) == (design.wish, 3, design.verdict, design.score)
+    assert (again.wish, again.seeds, again.verdict, again.score) == (design.wish, (3,), design.verdict, design.score)
     written = json.loads(path.read_text())
     assert written["words"] == design.words
     assert len(design.words) == task.space.steps
@@ -98,7 +98,8 @@ def test_new_tests_are_averaged_and_leave_the_design_as_it_was() -> None:
     again = design.retested([4, 5, 6])
     assert again.verdict.facts["luck"] == pytest.approx(sum(luck) / 3)
     assert again.verdict.scores["large"] == pytest.approx(sum(scores) / 3)
-    assert (again.wish, again.seed) == (design.wish, design.seed)
+    assert (again.wish, again.seeds) == (design.wish, (4, 5, 6))
+    assert again.replay().verdict == again.verdict
     assert design.verdict == design_of().verdict
     other = design.retested([4], {"low": 9})
     assert other.wish == TOY.wish({"low": 9})
@@ -132,21 +133,26 @@ def test_json_of_another_kind_is_refused(content: str, tmp_path: Path) -> None:
     assert refusal(path) == f"{path} is not a recipe of format 1"
 
 
-@pytest.mark.parametrize("key", ["task", "goals", "seed", "steps"])
+@pytest.mark.parametrize("key", ["task", "goals", "seeds", "steps"])
 def test_a_recipe_that_lacks_something_is_refused(key: str, tmp_path: Path) -> None:
     path = written(tmp_path, lambda recipe: {name: value for name, value in recipe.items() if name != key})
     assert refusal(path) == f"{path} has no {key}"
 
 
-@pytest.mark.parametrize("seed", [-1, True, False, 1.0, "1", None, 2**31, 10**40, [1]])
-def test_seeds_that_are_none_are_refused(seed: Any, tmp_path: Path) -> None:
-    path = written(tmp_path, lambda recipe: recipe | {"seed": seed})
-    assert refusal(path) == f"{path} has the seed {seed!r}, but must have a whole number from 0 to 2**31 - 1"
+@pytest.mark.parametrize(
+    "seeds", [*([seed] for seed in (-1, True, 1.0, "1", None, 2**31, [1])), [], 3, None, [0] * 1001]
+)
+def test_seeds_that_are_none_are_refused(seeds: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, lambda recipe: recipe | {"seeds": seeds})
+    assert refusal(path).startswith(
+        f"{path} has the seeds {str(seeds)[:60]}, but must have 1 to 1000 whole numbers from 0"
+    )
 
 
 def test_the_first_and_the_last_seed_are_taken(tmp_path: Path) -> None:
     for seed in (0, 2**31 - 1):
-        assert Design.load(written(tmp_path, lambda recipe, seed=seed: recipe | {"seed": seed}), TOY).seed == seed
+        path = written(tmp_path, lambda recipe, seed=seed: recipe | {"seeds": [seed]})
+        assert Design.load(path, TOY).seeds == (seed,)
 
 
 @pytest.mark.parametrize("goals", [[], "low", 3, None, [["low", 1]]])

@@ -205,7 +205,6 @@ def test_a_wrong_task_or_want_is_refused_before_anything_is_trained(
     assert run.metrics() == []
 
 
-@pytest.mark.xfail(strict=True, reason="a want that no task of the run has is passed over without a word")
 def test_a_want_that_no_task_has_is_refused(tmp_path: Path) -> None:
     config = replace(TINY, methods=("random",), replicas=1, calls=2, wants=("size_mm=70",))
     with pytest.raises(UsageError, match="size_mm"):
