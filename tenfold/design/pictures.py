@@ -14,7 +14,7 @@ from ..core.rl_training import State, Training, row_of
 from .archive import Archive, front_of
 from .config import Config
 from .designer import APART
-from .drawing import draw_sheet
+from .drawing import draw_sheet, turntable
 from .recipe import Portfolio, caption
 from .task import Task
 from .tasks import find_task
@@ -30,6 +30,8 @@ COLOURS = {"ppo": "#0072b2", "cma-es": "#d55e00", "climbing": "#009e73", "random
 NAMES = {"ppo": "PPO", "cma-es": "CMA-ES", "climbing": "hill climbing", "random": "random search"}
 SHOWN = 8
 """designs of a contact sheet"""
+FRAMES, SIDE, MILLISECONDS = 24, 240, 90
+"""of the best design turning round: pictures, pixels of a side, and how long each is seen"""
 
 
 def draw_pictures(run: Run, config: Config, states: Mapping[Training, State]) -> None:
@@ -61,6 +63,9 @@ def _write_best(run: Run, config: Config, task: Task, name: str, states: Mapping
         sheet.sheet(path)
     with run.sample(f"steps of {plain}.png") as path:
         best.sheet(path)
+    frames = turntable(best.solid.surface(), FRAMES, size=(SIDE, SIDE))
+    with run.sample(f"best {plain}.webp") as path:
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, quality=60)
     for ending in ("stl", "glb"):
         with run.sample(f"best {plain}.{ending}") as path:
             best.export(path)

@@ -82,7 +82,7 @@ def test_samples_of_every_kind_and_task_are_there(folder: Path) -> None:
     wanted = {"learning curves.png", f"dial of {PLAIN[LUCKY]}.png"}  # the toy has no goal of little material
     for plain in PLAIN.values():
         wanted |= {f"{kind} {plain}.png" for kind in ("front of", "wishes for", "designs of", "steps of")}
-        wanted |= {f"best {plain}.{ending}" for ending in ("stl", "glb", "json")}
+        wanted |= {f"best {plain}.{ending}" for ending in ("stl", "glb", "json", "webp")}
     assert {path.name for path in (folder / "samples").iterdir()} == wanted
     for path in (folder / "samples").glob("*.png"):
         with Image.open(path) as picture:
