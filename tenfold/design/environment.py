@@ -112,7 +112,7 @@ class DesignEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     @property
     def waiting(self) -> tuple[Steps, dict[str, float], int]:
-        """(steps, wish, seed of the tests) of the design: what testing it elsewhere takes."""
+        """What testing the design elsewhere takes: its steps, its wish, and the seed of its tests."""
         return self._taken, self.wish.values, self._seed
 
     def render(self) -> NDArray[np.uint8] | None:

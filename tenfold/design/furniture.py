@@ -83,12 +83,14 @@ class Seating(Assembly):
 class LeggedSeat(DesignSpace):
     """A round seat, then five legs, then two rings of stretchers; legs and rings may be left out.
 
-    The four numbers of each step, from -1 to 1:
-        seat: its radius, 110 to 220 mm; thickness, 15 to 40 mm; height of its top, 300 to 600 mm; one that says nothing.
-        leg: which way it stands, -180° to 180°; how far from the middle it is joined, as a share of what the seat has room for,
-            0.2 to 1; how much further out its foot is, -40 to 140 mm; its diameter, 18 to 50 mm from -0.5 up, and no leg below.
-        stretchers, rods from each leg to the next one round: their height, 0.15 to 0.75 of the seat's; their diameter, 10 to 30 mm
-            from 0 up, but at most 0.9 of the thinnest leg's, and none below; two that say nothing.
+    The four numbers of the seat's step are its radius, 110 to 220 mm; thickness, 15 to 40 mm; height of its top, 300 to 600 mm; and one
+    that says nothing.
+
+    Those of a leg: which way it stands, -180° to 180°; how far from the middle it is joined, as a share of what the seat has room for,
+    0.2 to 1; how much further out its foot is, -40 to 140 mm; its diameter, 18 to 50 mm from -0.5 up, and no leg below.
+
+    Those of stretchers, rods from each leg to the next one round: their height, 0.15 to 0.75 of the seat's; their diameter, 10 to 30 mm from
+    0 up, but at most 0.9 of the thinnest leg's, and none below; and two that say nothing.
 
     A leg that would stand in another is turned by up to 30°, and left out where that does not help. Without legs the seat lies on the
     floor.

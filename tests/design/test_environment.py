@@ -140,7 +140,14 @@ def test_the_line_that_the_method_was_asked_for() -> None:
     done = False
     while not done:
         _, reward, done, _, info = env.step(env.action_space.sample() * 0)
-    assert info["design"]["goals"] == {"hold": 2.0, "stand": 1.0, "light": 0.5, "handy": 1.0, "firm": 1.0, "hold_ml": 300.0}
+    assert info["design"]["goals"] == {
+        "hold": 2.0,
+        "stand": 1.0,
+        "light": 0.5,
+        "handy": 1.0,
+        "firm": 1.0,
+        "hold_ml": 300.0,
+    }
     hold, stand, light, handy, firm = info["reward_vector"]
     assert reward == pytest.approx((2 * hold + stand + 0.5 * light + handy + firm) / 5.5)
     env.close()
