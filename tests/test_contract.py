@@ -175,9 +175,9 @@ frozen_agent = PPO("MlpPolicy", "Pendulum-v1", n_steps=64, batch_size=64, seed=0
     ),
     "design": Promise(
         learned=(
-            # the mean of random designs is 0.45; the best of 384 has about 0.85
-            ("Cup ppo/score", operator.gt, 0.86),
-            ("Cup ppo/found", operator.gt, 0.86),
+            # random designs have 0.5 in the mean, the best of 384 has 0.8
+            ("Cup ppo/score", operator.gt, 0.82),
+            ("Cup ppo - random/score", operator.gt, 0.0),
             ("Cup ppo/dial falls", operator.ge, 0.5),
         ),
         eval_options={},

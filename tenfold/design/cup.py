@@ -35,8 +35,12 @@ class Cup(Task):
     goals = (
         Goal("hold", "share of the wanted drink that is still in it after it was carried", 2.0),
         Goal("stand", "shove of the table that it stands, as a share of 0.9 g", 1.0),
-        Goal("light", "1 without material, half as much with every 80 g", 1.0),
-        Goal("handy", "a hand fits around it (60 to 85 mm) and a mouth to it (a rim of 60 to 100 mm)", 1.0),
+        Goal("light", "1 without material, half as much with every 120 g", 1.0),
+        Goal(
+            "handy",
+            "a hand fits around its middle (60 to 85 mm), and into it (nowhere narrower than 60 mm inside)",
+            1.0,
+        ),
         Goal("firm", "how hard one may pinch it before it gives by a millimetre; 20 N score a half", 1.0),
     )
     wants = (Want("hold_ml", "drink that is poured in, millilitres", 300.0, 100.0, 450.0),)
@@ -64,8 +68,8 @@ class Cup(Task):
             {
                 "hold": kept / asked,
                 "stand": stood / LEVELS[-1],
-                "light": 0.5 ** (mass / 0.08),
-                "handy": _handy(profile.heights, profile.outer, hollow.lip),
+                "light": 0.5 ** (mass / 0.12),
+                "handy": _handy(profile),
                 "firm": pinch / (pinch + 20),
             },
             {
@@ -101,22 +105,28 @@ class Cup(Task):
 
 
 def pinch_force(profile: Profile, material: Material) -> float:
-    """Force (N) of two fingers that makes the middle of the wall a millimetre narrower: by formula, it is not simulated.
+    """Force (N) of two fingers that makes the wall a millimetre narrower where it is weakest: by formula, it is not simulated.
 
     A ring between two opposite forces narrows by 0.149 F R³ / (E I) (Timoshenko, Strength of Materials), with I of a wall that is as
-    high as the middle third of the cup. The bottom and the rim help more than that; they are left out.
+    high as a third of the cup. Where it is weakest counts, as else a waist in the middle would do. The bottom and the rim help more than
+    that; they are left out.
     """
-    places = profile.heights[-1] * np.array([0.4, 0.5, 0.6])
+    places = profile.heights[-1] * np.linspace(0.2, 0.9, 15)
     outer, inner = (np.interp(places, profile.heights, side) for side in (profile.outer, profile.inner))
     bending = profile.heights[-1] / 3 * (outer - inner) ** 3 / 12
     force = 0.001 * material.stiffness * bending / (0.149 * ((outer + inner) / 2) ** 3)
-    return float(force.mean())
+    return float(force.min())
 
 
-def _handy(heights: np.ndarray, outer: np.ndarray, lip: float) -> float:
-    """Product of two: how near the middle of the wall is to what a hand goes around, and the rim to what one drinks from."""
-    middle = 2000 * float(np.interp(heights[-1] * np.array([0.4, 0.5, 0.6]), heights, outer).mean())
-    return _within(middle, 60, 85, 25) * _within(2000 * lip, 60, 100, 25)
+def _handy(profile: Profile) -> float:
+    """Product of two: how near the middle of the wall is to what a hand goes around, and the narrowest place inside to what it goes into.
+
+    A narrow neck would spill less and one could neither drink from it nor wash it.
+    """
+    heights = profile.heights
+    middle = 2000 * float(np.interp(heights[-1] * np.array([0.4, 0.5, 0.6]), heights, profile.outer).mean())
+    narrowest = 2000 * float(profile.cavity()[1].min())
+    return _within(middle, 60, 85, 25) * _within(narrowest, 60, 200, 25)
 
 
 def _within(value: float, low: float, high: float, soft: float) -> float:

@@ -87,8 +87,8 @@ class RevolvedProfile(DesignSpace):
     FOOT = (0.020, 0.050)
     BOTTOM = (0.002, 0.010)
     RISE = (0.006, 0.026)
-    LEAN = (-1.0, 1.0)
-    """of the outside, to the height: 45 degrees at most, which prints without support"""
+    LEAN = (-0.7, 0.7)
+    """of the outside, to the height: 35 degrees at most, which prints without support"""
     WALL = (0.0012, 0.0060)
     RADIUS = (0.015, 0.070)
 

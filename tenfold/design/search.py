@@ -41,7 +41,7 @@ def hill_climbing(size: int, seed: int) -> Search:
     best, height, spread = tried[values.argmax()], float(values.max()), FIRST
     while True:
         changed = random.random((LOT, size)) < max(0.25, 1 / size)
-        changed[np.arange(LOT), random.integers(size, size=LOT)] = True  # or some would be the best one once more
+        changed[np.arange(LOT), np.arange(LOT) % size] |= ~changed.any(1)  # or it would be the best one once more
         tried = np.clip(best + spread * changed * random.standard_normal((LOT, size)), -1, 1)
         values = yield tried
         spread = float(np.clip(spread * math.exp(((values > height).mean() - 0.2) / 2), 0.01, 1.0))

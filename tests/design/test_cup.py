@@ -49,7 +49,7 @@ def test_it_is_measured_as_by_hand() -> None:
     assert facts["capacity_ml"] == pytest.approx(1e6 * hollow, rel=1e-6)
     assert facts["mass_g"] == pytest.approx(1e3 * 1240 * (whole - hollow), rel=1e-6)
     assert facts["height_mm"] == pytest.approx(100)
-    assert judged(WIDE).scores["light"] == pytest.approx(0.5 ** (facts["mass_g"] / 80))
+    assert judged(WIDE).scores["light"] == pytest.approx(0.5 ** (facts["mass_g"] / 120))
 
 
 @pytest.mark.parametrize("asked", [100.0, 250.0, 450.0])

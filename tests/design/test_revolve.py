@@ -119,7 +119,7 @@ def test_a_wall_that_leans_evenly_is_as_thick_as_asked(lean: float, wall: float)
     profile = SPACE.build(steps).profile
     asked = {-1: 0.0012, 0: 0.0036, 1: 0.0060}[int(wall)]
     outer, inner = (np.stack([radii, profile.heights], 1) for radii in (profile.outer, profile.inner))
-    assert np.diff(profile.outer) == pytest.approx(np.diff(profile.heights) * lean, abs=1e-9)
+    assert np.diff(profile.outer) == pytest.approx(np.diff(profile.heights) * lean * SPACE.LEAN[1], abs=1e-9)
     assert apart(inner[2], outer[0], outer[-1]) == pytest.approx(asked, rel=1e-9)
 
 
@@ -175,7 +175,7 @@ def test_the_least_the_middle_and_the_most_are_vessels(value: float, count: int)
 def test_the_first_step_is_the_foot_and_the_others_are_rings() -> None:
     profile = SPACE.build(np.array([[1.0, -1.0, 0.0], [1.0, 0.0, 0.0], [-1.0, -1.0, 0.0]])).profile
     assert profile.heights == pytest.approx([0, 0.026, 0.032])
-    assert profile.outer == pytest.approx([0.05, 0.05, 0.044])
+    assert profile.outer == pytest.approx([0.05, 0.05, 0.0458])
     assert profile.floor == pytest.approx(0.002)
 
 
@@ -210,6 +210,6 @@ def test_steps_are_told_in_millimetres() -> None:
     told = [SPACE.describe(steps[:count]) for count in (1, 2, 3)]
     assert told == [
         "a foot 100 mm across, its bottom 2.0 mm thick",
-        "raise the wall by 26 mm, out by 20 mm to 140 mm across, 1.2 mm thick",  # as wide as there is
-        "raise the wall by 6 mm, in by 6 mm to 128 mm across, 6.0 mm thick",
+        "raise the wall by 26 mm, out by 18 mm to 136 mm across, 1.2 mm thick",
+        "raise the wall by 6 mm, in by 4 mm to 128 mm across, 6.0 mm thick",
     ]
