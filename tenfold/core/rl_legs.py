@@ -7,10 +7,11 @@ or was spread over other workers, ends as the uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .crew import Crew, Engine, crew
 from .errors import UsageError
+from .progress import meter
 
 if TYPE_CHECKING:
     from .progress import Meter
@@ -49,20 +50,61 @@ def run_legs(
         )
     logged = (run.restore() or {"logged": 0})["logged"]
     states: dict[Training, State | None] = {training: run.load(name=training.file) for training in trainings}
-    with run.progress("legs of trainings", legs * len(trainings)) as meter, crew(workers, engine) as hands:
-        meter.advance(sum(state["leg"] for state in states.values() if state))
+    with run.progress("legs of trainings", legs * len(trainings)) as shown, crew(workers, engine) as hands:
+        shown.advance(sum(state["leg"] for state in states.values() if state))
         waiting = [training for training in trainings if _done(states[training]) < legs]
         for training in waiting[:workers]:
             _begin(hands, leg, training, states)
         waiting = waiting[workers:]
         logged = log(states, logged)  # what a run that was stopped had not come to
         while any(_done(state) < legs for state in states.values()):
-            training = _take(hands, run, states, meter)
+            training = _take(hands, run, states, shown)
             following = training if _done(states[training]) < legs else waiting.pop(0) if waiting else None
             if following is not None:
                 _begin(hands, leg, following, states)
             logged = log(states, logged)
     return {training: state for training, state in states.items() if state}
+
+
+def evaluate_each(
+    label: str,
+    wanted: Mapping[Training, State],
+    evaluate: Callable[[Training, State], Any],
+    *,
+    workers: int,
+    engine: Engine,
+) -> dict[Training, Any]:
+    """What `evaluate` says of each training that is done, spread over a crew, with progress.
+
+    Args:
+        label: of the progress.
+        wanted: trainings and what they have learned.
+        evaluate: a function of a module, or a `functools.partial` of one.
+        workers: calls at a time.
+        engine: of the crew.
+    """
+    found: dict[Training, Any] = {}
+    with meter(label, len(wanted)) as shown, crew(workers, engine) as hands:
+        for training, state in wanted.items():
+            hands.submit(training, _called, evaluate, training, state)
+        for _ in wanted:
+            training, value = hands.next()
+            found[training] = value
+            shown.advance(note=f"{training.row} {training.replica}")
+    return found
+
+
+def rows_asked(learned: Mapping[Training, State], rows: Sequence[str]) -> dict[Training, State]:
+    """The trainings of these rows, or of all where none is named.
+
+    Raises:
+        UsageError: there is no such row.
+    """
+    known = list(dict.fromkeys(training.row for training in learned))
+    unknown = [row for row in rows if row not in known]
+    if unknown:
+        raise UsageError(f"rows has {unknown[0]!r}, but the run has {', '.join(known)}")
+    return {training: state for training, state in learned.items() if training.row in (rows or known)}
 
 
 def log_lines(run: Run, lines: Sequence[tuple[str, dict[str, float]]], logged: int) -> int:
@@ -79,19 +121,19 @@ def _begin(hands: Crew, leg: Leg, training: Training, states: Mapping[Training, 
     hands.submit(training, _called, leg, training, states[training])
 
 
-def _called(leg: Leg, training: Training, state: State | None) -> State:
+def _called(leg: Callable[..., Any], training: Training, state: State | None) -> Any:
     """`leg(training, state)`: what workers call is a function of a module, which a partial is not to all of them."""
     return leg(training, state)
 
 
-def _take(hands: Crew, run: Run, states: dict[Training, State | None], meter: Meter) -> Training:
+def _take(hands: Crew, run: Run, states: dict[Training, State | None], shown: Meter) -> Training:
     """Wait for a leg, keep what came of it, and say whose it was."""
     training: Training
     state: State
     training, state = hands.next()
     states[training] = state
     run.save(state, name=training.file)
-    meter.advance(note=f"{training.row} {training.replica}: {state['curve'][-1][1]:.1f}")
+    shown.advance(note=f"{training.row} {training.replica}: {state['curve'][-1][1]:.1f}")
     return training
 
 

@@ -93,6 +93,11 @@ def algorithm_options(
 def resume_model(model: OnPolicyAlgorithm, state: State, environments: VecEnv) -> None:
     """Give a new algorithm, and its environments, what `model_state` has kept of another; the state stays as it is."""
     load_normalizer(environments, state["normalizer"])
+    resume_learner(model, state)
+
+
+def resume_learner(model: OnPolicyAlgorithm, state: State) -> None:
+    """Give a new algorithm what `learner_state` has kept of another; the state stays as it is."""
     model.policy.load_state_dict(state["policy"])
     model.policy.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # which keeps and changes its tensors
     model.num_timesteps, model._n_updates = state["steps"], state["updates"]
@@ -100,12 +105,16 @@ def resume_model(model: OnPolicyAlgorithm, state: State, environments: VecEnv) -
 
 def model_state(model: OnPolicyAlgorithm, environments: VecEnv) -> State:
     """What an algorithm needs to go on learning: steps, updates, policy, optimizer, and its environments' normalizer."""
+    return learner_state(model) | {"normalizer": normalizer_state(environments)}
+
+
+def learner_state(model: OnPolicyAlgorithm) -> State:
+    """Steps, updates, policy and optimizer of an algorithm, copied to the CPU; see `resume_learner`."""
     return {
         "steps": model.num_timesteps,
         "updates": model._n_updates,
         "policy": on_cpu(model.policy.state_dict()),
         "optimizer": on_cpu(model.policy.optimizer.state_dict()),
-        "normalizer": normalizer_state(environments),
     }
 
 

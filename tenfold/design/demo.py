@@ -9,10 +9,10 @@ from typing import Any
 
 from ..core.demo import Files, Output, Rows
 from ..core.errors import UsageError
-from ..core.rl_training import State, Training, one_thread
+from ..core.rl_training import State, Training, one_thread, resume_learner
 from .archive import Archive
 from .config import Config, DemoOptions, numbers_of
-from .designer import finalists, most_likely_steps, seeds_of, take_up, untrained
+from .designer import finalists, most_likely_steps, seeds_of, untrained
 from .evaluate import load_run
 from .mesh import mesh_bytes
 from .recipe import Design, Portfolio
@@ -91,7 +91,7 @@ class DesignDemo:
                 f"by is policy and replica is {replica}, but the run has {self._config.replicas} trainings of each of {', '.join(self._config.methods)}"
             )
         model = untrained(task, self._config.policy)
-        take_up(model, self._learned[training]["model"])
+        resume_learner(model, self._learned[training]["model"])
         return Design.tested(task, most_likely_steps(model, task, wish), wish, [0])
 
 

@@ -15,7 +15,7 @@ from ..core.checkpoint import load_state, save_state
 from ..core.config import from_dict, require, to_dict
 from ..core.errors import UsageError
 from ..core.progress import Meter, meter
-from ..core.rl_training import Falling, on_cpu
+from ..core.rl_training import Falling, learner_state, resume_learner
 from .archive import Archive
 from .config import PolicySettings
 from .imitation import ImitatingPPO
@@ -151,7 +151,7 @@ class Designer:
             "seed": self.seed,
             "settings": to_dict(self.settings),
             "archive": self.archive.state(),
-            "model": None if self.model is None else learned_state(self.model),
+            "model": None if self.model is None else learner_state(self.model),
         }
         save_state(Path(folder), state)
         return Path(folder)
@@ -186,7 +186,7 @@ class Designer:
         designer.archive = Archive.from_state(designer.task, state["archive"])
         if state["model"] is not None:
             designer.model = untrained(designer.task, designer.settings, seed=designer.seed)
-            take_up(designer.model, state["model"])
+            resume_learner(designer.model, state["model"])
         return designer
 
     def _wish(self, goals: Mapping[str, float] | None) -> Wish:
@@ -204,11 +204,10 @@ class Designer:
         done = 0 if self.model is None else self.model.num_timesteps
         environments = DesignVecEnv(shop, self.settings.designs, self.archive, goals=self.goals, vary=self.vary)
         model = new_model(environments, self.settings, seed=derive_seed(self.seed, "policy", done) % 2**31)
-        environments.seed(
-            derive_seed(self.seed, "designs", done) % 2**31
-        )  # which making the model has seeded otherwise
+        # making the model has seeded them otherwise
+        environments.seed(derive_seed(self.seed, "designs", done) % 2**31)
         if self.model is not None:
-            take_up(model, learned_state(self.model))
+            resume_learner(model, learner_state(self.model))
         model.learn(steps, _Shown(shown, self.archive), reset_num_timesteps=False)
         self.model = model
 
@@ -266,23 +265,6 @@ def most_likely_steps(model: PPO, task: Task, wish: Wish) -> Steps:
         action, _ = model.predict(seen, deterministic=True)
         taken = np.concatenate([taken, np.clip(np.asarray(action, np.float64), -1, 1)[None]])
     return taken
-
-
-def learned_state(model: PPO) -> dict[str, Any]:
-    """Steps, updates, policy and optimizer of a model, copied to the CPU; see `take_up`."""
-    return {
-        "steps": model.num_timesteps,
-        "updates": model._n_updates,
-        "policy": on_cpu(model.policy.state_dict()),
-        "optimizer": on_cpu(model.policy.optimizer.state_dict()),
-    }
-
-
-def take_up(model: PPO, state: Mapping[str, Any]) -> None:
-    """Give a new model what `learned_state` has kept; the state stays as it is."""
-    model.policy.load_state_dict(state["policy"])
-    model.policy.optimizer.load_state_dict(on_cpu(state["optimizer"]))
-    model.num_timesteps, model._n_updates = state["steps"], state["updates"]
 
 
 def finalists(archive: Archive, wish: Wish, count: int, *, seeds: list[int], spare: int = SPARE) -> Portfolio:

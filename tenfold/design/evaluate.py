@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from ..core.crew import crew
-from ..core.errors import UsageError
-from ..core.progress import meter
+from ..core.rl_legs import evaluate_each, rows_asked
 from ..core.rl_training import State, Training, one_thread
 from ..core.trained import open_trained
 from .archive import Archive
@@ -26,19 +25,14 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
         UsageError: the folder is not a run of this method, it has found nothing yet, or there is no such row.
     """
     config, learned = load_run(folder)
-    rows = list(dict.fromkeys(training.row for training in learned))
-    unknown = [row for row in options.rows if row not in rows]
-    if unknown:
-        raise UsageError(f"rows has {unknown[0]!r}, but the run has {', '.join(rows)}")
-    wanted = [training for training in learned if training.row in (options.rows or rows)]
-    found: dict[Training, State] = {}
-    with meter("designs", len(wanted)) as shown, crew(config.crew.workers, config.crew.engine) as workers:
-        for training in wanted:
-            workers.submit(training, _judged, config, training, learned[training], options.held_out)
-        for _ in wanted:
-            training, again = workers.next()
-            found[training] = again
-            shown.advance(note=f"{training.row} {training.replica}")
+    wanted = rows_asked(learned, options.rows)
+    found = evaluate_each(
+        "designs",
+        wanted,
+        partial(_judged, config, held_out=options.held_out),
+        workers=config.crew.workers,
+        engine=config.crew.engine,
+    )
     metrics: dict[str, float] = {}
     for row in dict.fromkeys(training.row for training in wanted):
         own = [found[training] for training in wanted if training.row == row]

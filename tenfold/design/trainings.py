@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UsageError
-from ..core.rl_training import State, Training, one_thread, seed_of
+from ..core.rl_training import State, Training, learner_state, one_thread, resume_learner, seed_of
 from ..core.rl_training import trainings_of as all_trainings
 from .archive import Archive
 from .config import Config, numbers_of
-from .designer import learned_state, most_likely_steps, new_model, seeds_of, take_up, untrained
+from .designer import most_likely_steps, new_model, seeds_of, untrained
 from .recipe import Design
 from .search import SEARCHES
 from .task import Task, Verdict, Wish
@@ -149,7 +149,7 @@ def dial_masses(config: Config, task: Task, learned: State) -> list[float]:
 def dial_steps(config: Config, task: Task, learned: State) -> list[Any]:
     """The steps of those designs, least weight first."""
     model = untrained(task, config.policy)
-    take_up(model, learned)
+    resume_learner(model, learned)
     own = next(goal.weight for goal in task.goals if goal.name == task.light)
     wants = wants_of(config, task)
     return [most_likely_steps(model, task, task.wish(wants | {task.light: factor * own})) for factor in DIAL]
@@ -175,13 +175,13 @@ def _learned(
         environments, config.policy, seed=first, share=target / config.calls, device=config.compute.device
     )
     if learned is not None:
-        take_up(model, learned)
+        resume_learner(model, learned)
     model.set_random_seed(seed)
     environments.seed(seed)
     if target > len(archive):
         length = shop.task.space.steps
         model.learn((target - len(archive)) * length, reset_num_timesteps=False)
-    return learned_state(model)
+    return learner_state(model)
 
 
 def _searched(config: Config, training: Training, shop: Workshop, archive: Archive, target: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ..core.crew import crew
 from ..core.errors import UsageError
-from ..core.progress import meter
 from ..core.rl_curves import area_columns, comparisons, return_columns
+from ..core.rl_legs import evaluate_each
 from ..core.rl_training import State, Training
 from ..core.trained import open_trained
 from .config import Config, EvalOptions
@@ -54,15 +54,14 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     single = [row for row in chosen if row not in playing]
     if single:
         raise UsageError(f"rows has {single[0]!r}, which has no population to vote")
-    wanted = [training for training in learned if training.row in chosen]
-    finals: dict[Training, float] = {}
-    with meter("trained policies", len(wanted)) as shown, crew(config.crew.workers, config.crew.engine) as workers:
-        for training in wanted:
-            workers.submit(training, _mean_return, config, training, learned[training], options)
-        for _ in wanted:
-            training, value = workers.next()
-            finals[training] = value
-            shown.advance(note=f"{training.row} {training.replica}")
+    wanted = {training: state for training, state in learned.items() if training.row in chosen}
+    finals = evaluate_each(
+        "trained policies",
+        wanted,
+        partial(_mean_return, config, options=options),
+        workers=config.crew.workers,
+        engine=config.crew.engine,
+    )
     metrics: dict[str, float] = {}
     for row in chosen:
         values = np.array([finals[training] for training in wanted if training.row == row])

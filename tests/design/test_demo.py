@@ -18,13 +18,13 @@ pytest.importorskip("stable_baselines3")
 
 from tenfold.core.config import CrewSettings
 from tenfold.core.errors import UsageError
-from tenfold.core.rl_training import Training
+from tenfold.core.rl_training import Training, resume_learner
 from tenfold.core.run import Run
 from tenfold.design import train as training_module
 from tenfold.design.archive import Archive
 from tenfold.design.config import Config, DemoOptions, JudgeSettings, PolicySettings
 from tenfold.design.demo import DesignDemo, load
-from tenfold.design.designer import APART, finalists, most_likely_steps, seeds_of, take_up, untrained
+from tenfold.design.designer import APART, finalists, most_likely_steps, seeds_of, untrained
 from tenfold.design.evaluate import load_run
 from tenfold.design.recipe import Design, Portfolio
 from tenfold.design.tasks import find_task
@@ -150,7 +150,7 @@ def test_a_policy_makes_one_design_at_once(replica: int, demo: DesignDemo, folde
     wish = Toy().wish({"low": 3, "size_ml": 70})
     _, states = load_run(folder)
     model = untrained(Toy(), SMALL.policy)
-    take_up(model, states[Training(TOY, "ppo", replica)]["model"])
+    resume_learner(model, states[Training(TOY, "ppo", replica)]["model"])
     assert np.array_equal(design.steps, most_likely_steps(model, Toy(), wish))
     assert design.wish == wish
     assert design.replay().verdict == design.verdict

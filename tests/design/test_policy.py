@@ -16,9 +16,10 @@ pytest.importorskip("stable_baselines3")
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
+from tenfold.core.rl_training import learner_state, resume_learner
 from tenfold.design.archive import Archive
 from tenfold.design.config import PolicySettings
-from tenfold.design.designer import learned_state, most_likely_steps, new_model, take_up, untrained
+from tenfold.design.designer import most_likely_steps, new_model, untrained
 from tenfold.design.policy import DesignPolicy
 from tenfold.design.vector import DesignVecEnv
 from tenfold.design.workshop import workshop
@@ -154,11 +155,11 @@ def test_a_model_is_saved_and_loaded_as_stable_baselines3_does(tmp_path: Path) -
 
 def test_a_model_takes_up_what_another_has_learned_and_leaves_it_alone() -> None:
     model, fresh = trained_model(), untrained(TOY, SMALL, seed=4)
-    state = learned_state(model)
+    state = learner_state(model)
     kept = {name: value.clone() for name, value in state["policy"].items()}
     wish = TOY.wish()
     assert not np.array_equal(most_likely_steps(fresh, TOY, wish), most_likely_steps(model, TOY, wish))
-    take_up(fresh, state)
+    resume_learner(fresh, state)
     assert np.array_equal(most_likely_steps(fresh, TOY, wish), most_likely_steps(model, TOY, wish))
     assert fresh.num_timesteps == model.num_timesteps == 48
     moments = [each["exp_avg_sq"] for each in model.policy.optimizer.state_dict()["state"].values()]

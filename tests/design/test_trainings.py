@@ -18,12 +18,12 @@ pytest.importorskip("cma")
 
 from tenfold.core.checkpoint import load_state, save_state
 from tenfold.core.errors import UsageError
-from tenfold.core.rl_training import State, Training
+from tenfold.core.rl_training import State, Training, learner_state
 from tenfold.design import search as search_module
 from tenfold.design import trainings as module
 from tenfold.design.archive import Archive
 from tenfold.design.config import METHODS, Config, JudgeSettings, MethodName, PolicySettings
-from tenfold.design.designer import learned_state, untrained
+from tenfold.design.designer import untrained
 from tenfold.design.search import LOT, Numbers, Search
 from tenfold.design.solid import Solid
 from tenfold.design.task import Goal, Task, Verdict
@@ -423,7 +423,7 @@ def test_a_dial_has_the_mass_of_what_the_policy_makes() -> None:
     with torch.no_grad():
         for parameter in model.policy.parameters():
             parameter.zero_()
-    state = learned_state(model)
+    state = learner_state(model)
     masses = dial_masses(config, task, state)
     middle = task.space.build(np.zeros((3, 3))).bulk().volume * task.material.density * 1000
     assert masses == pytest.approx([middle] * len(DIAL))
@@ -443,7 +443,7 @@ def test_a_dial_turns_the_weight_of_little_material_alone(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "most_likely_steps", steps)
     task = Weighted()
     config = replace(TINY, wants=("size_ml=70",))
-    dial_masses(config, task, learned_state(untrained(task, config.policy)))
+    dial_masses(config, task, learner_state(untrained(task, config.policy)))
     assert [wish.pop("spare") for wish in asked] == [0.75, 1.5, 3, 6, 12]
     assert all(wish == {"large": 1, "low": 2, "size_ml": 70} for wish in asked)
 

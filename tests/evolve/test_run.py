@@ -276,7 +276,7 @@ def test_the_order_in_which_policies_are_evaluated_changes_nothing(
     def shuffled(count: int, engine: str) -> Iterator[Shuffled]:
         yield Shuffled(seed)
 
-    monkeypatch.setattr(evaluate_module, "crew", shuffled)
+    monkeypatch.setattr(rl_legs, "crew", shuffled)
     found = evaluate(straight.path, EvalOptions())
     assert found.items() <= straight.status["metrics"].items()
 
