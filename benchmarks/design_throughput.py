@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from tenfold.core.rl_training import one_thread
+from tenfold.core.legs import one_thread
 from tenfold.design import physics
 from tenfold.design.task import Task
 from tenfold.design.tasks import HOME, find_task

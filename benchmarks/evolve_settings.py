@@ -18,8 +18,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from tenfold.core.crew import crew
+from tenfold.core.legs import one_thread
 from tenfold.core.rl_environments import load_normalizer, make_environments, normalizer_state
-from tenfold.core.rl_training import one_thread
 from tenfold.evolve import G2PPO, GeneticSettings
 
 TASKS = {

@@ -19,7 +19,8 @@ from .rl_training import row_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .rl_training import State, Training
+    from .legs import State
+from .rl_training import Training
 
 COLUMNS = {"final": ("final return", "final low", "final high"), "area": ("area", "area low", "area high")}
 """of an estimate: its value and the ends of its interval"""

@@ -1,19 +1,16 @@
 """What trainings of stable-baselines3's on-policy algorithms have in common, whatever the method does to them.
 
-A training is cut into legs that are pure functions from the state after one to that after the next: everything random in a leg
-follows from the seed, the training's number and the leg's, and its environments begin anew. So it does not matter which process
-computes a leg, nor whether the run was stopped before it. See `rl_legs`.
+A training is cut into legs (see `legs`): everything random in one follows from the seed, the training's number and the leg's, and
+its environments begin anew.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -21,10 +18,9 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
 from .batches import derive_seed
+from .legs import State, on_cpu
 from .rl_config import LearnerSettings
 from .rl_environments import load_normalizer, normalizer_state
-
-State = dict[str, Any]
 
 EVALUATED_TOGETHER = 10
 """environments that the episodes of an evaluation are spread over, at most"""
@@ -159,23 +155,3 @@ class Beginning(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums of several threads are rounded in another order: with one, a leg is the same in every process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def on_cpu(tree: Any) -> Any:
-    """The same nested state with its tensors copied to the CPU."""
-    if isinstance(tree, torch.Tensor):
-        return tree.detach().cpu().clone()
-    if isinstance(tree, dict):
-        return {key: on_cpu(value) for key, value in tree.items()}
-    return [on_cpu(value) for value in tree] if isinstance(tree, list | tuple) else tree

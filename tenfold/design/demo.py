@@ -9,7 +9,8 @@ from typing import Any
 
 from ..core.demo import Files, Output, Rows
 from ..core.errors import UsageError
-from ..core.rl_training import State, Training, one_thread, resume_learner
+from ..core.legs import State, one_thread
+from ..core.rl_training import Training, resume_learner
 from .archive import Archive
 from .config import Config, DemoOptions, numbers_of
 from .designer import finalists, most_likely_steps, seeds_of, untrained

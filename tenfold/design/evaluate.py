@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ..core.rl_legs import evaluate_each, rows_asked
-from ..core.rl_training import State, Training, one_thread
+from ..core.legs import State, evaluate_each, one_thread, rows_asked
+from ..core.rl_training import Training
 from ..core.trained import open_trained
 from .archive import Archive
 from .config import Config, EvalOptions

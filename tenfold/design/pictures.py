@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.figures import rendered, save_png
+from ..core.legs import State
 from ..core.replicates import estimate
 from ..core.rl_curves import Curves, plain_axes
-from ..core.rl_training import State, Training, row_of
+from ..core.rl_training import Training, row_of
 from .archive import Archive, front_of
 from .config import Config
 from .designer import APART

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.legs import State
 from ..core.replicates import difference, estimate, probability_of_improvement
 from ..core.rl_curves import by_row, curve_lines
-from ..core.rl_training import State, Training, row_of
+from ..core.rl_training import Training, row_of
 from .config import Config
 from .trainings import OWN, trainings_of
 

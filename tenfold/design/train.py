@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..core.rl_legs import log_lines, run_legs
-from ..core.rl_training import State, Training
+from ..core.legs import State, log_lines, run_legs
+from ..core.rl_training import Training
 from .config import Config
 from .pictures import draw_pictures
 from .tables import final_metrics, logged_lines

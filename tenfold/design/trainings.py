@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UsageError
-from ..core.rl_training import State, Training, learner_state, one_thread, resume_learner, seed_of
+from ..core.legs import State, one_thread
+from ..core.rl_training import Training, learner_state, resume_learner, seed_of
 from ..core.rl_training import trainings_of as all_trainings
 from .archive import Archive
 from .config import Config, numbers_of

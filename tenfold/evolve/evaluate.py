@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.legs import State, evaluate_each
 from ..core.rl_curves import area_columns, comparisons, return_columns
-from ..core.rl_legs import evaluate_each
-from ..core.rl_training import State, Training
+from ..core.rl_training import Training
 from ..core.trained import open_trained
 from .config import Config, EvalOptions
 from .tables import Results, pairs, population_columns

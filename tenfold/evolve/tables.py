@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.legs import State
 from ..core.rl_curves import Curves, by_row, curve_lines
-from ..core.rl_training import State, Training, row_of
+from ..core.rl_training import Training, row_of
 from .config import Config
 from .trainings import trainings_of
 

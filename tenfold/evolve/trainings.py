@@ -16,15 +16,14 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from ..core import rl_training
 from ..core.errors import UsageError
+from ..core.legs import State, one_thread
 from ..core.rl_environments import ATARI, load_normalizer, make_environments
 from ..core.rl_training import (
     EVALUATED_TOGETHER,
     Beginning,
-    State,
     Training,
     algorithm_options,
     model_state,
-    one_thread,
     play_returns,
     resume_model,
     seed_of,

@@ -13,9 +13,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from ..core.demo import Output, Rows
 from ..core.errors import UsageError
 from ..core.figures import picture_grid
+from ..core.legs import State, one_thread
 from ..core.number_files import read_rows
 from ..core.rl_environments import as_observations
-from ..core.rl_training import State, Training, one_thread
+from ..core.rl_training import Training
 from .behaviour import behave, play_frames
 from .config import Config, DemoOptions
 from .evaluate import load_run

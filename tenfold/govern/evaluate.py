@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.legs import State, evaluate_each, one_thread, rows_asked
 from ..core.rl_curves import return_columns
-from ..core.rl_legs import evaluate_each, rows_asked
-from ..core.rl_training import State, Training, one_thread
+from ..core.rl_training import Training
 from ..core.trained import open_trained
 from .config import Config, EvalOptions
 from .tables import score_columns

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..core.figures import picture_grid, rendered, save_png
+from ..core.legs import State
 from ..core.replicates import estimate
 from ..core.rl_curves import Curves, by_row, curves_figure, improvement_figure, plain_axes
 from ..core.rl_environments import ATARI
-from ..core.rl_training import State, Training, row_of, seed_of
+from ..core.rl_training import Training, row_of, seed_of
 from .behaviour import Sweep, play_frames
 from .config import Config
 from .governor import Governor

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..core.legs import State
 from ..core.replicates import estimate
 from ..core.rl_curves import Curves, area_columns, by_row, comparisons, curve_lines, return_columns
-from ..core.rl_training import State, Training, row_of
+from ..core.rl_training import Training, row_of
 from .behaviour import Sweep
 from .config import Config
 from .trainings import sweep_of, trainings_of

@@ -20,16 +20,14 @@ from stable_baselines3.common.utils import set_random_seed
 
 from ..core import rl_training
 from ..core.errors import UsageError
+from ..core.legs import State, on_cpu, one_thread
 from ..core.rl_environments import ATARI, load_normalizer, make_environments
 from ..core.rl_training import (
     EVALUATED_TOGETHER,
     Beginning,
-    State,
     Training,
     algorithm_options,
     model_state,
-    on_cpu,
-    one_thread,
     play_returns,
     resume_model,
     seed_of,

@@ -27,7 +27,8 @@ from tenfold.core.rl_curves import (
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
-from tenfold.core.rl_training import State, Training, trainings_of
+from tenfold.core.legs import State
+from tenfold.core.rl_training import Training, trainings_of
 
 ENVS, METHODS, RESAMPLES = ("A-v0", "x:B-v0"), ("ours", "plain"), 100
 TRAININGS = trainings_of(ENVS, METHODS, 3)

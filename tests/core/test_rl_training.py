@@ -18,16 +18,14 @@ pytest.importorskip("stable_baselines3")
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import VecEnv
 
+from tenfold.core.legs import State, on_cpu, one_thread
 from tenfold.core.rl_environments import make_environments
 from tenfold.core.rl_training import (
     Beginning,
     Falling,
-    State,
     Training,
     algorithm_options,
     model_state,
-    on_cpu,
-    one_thread,
     play_returns,
     resume_model,
     seed_of,

@@ -15,7 +15,8 @@ pytest.importorskip("stable_baselines3")
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 
-from tenfold.core.rl_training import Falling, State, Training
+from tenfold.core.legs import State
+from tenfold.core.rl_training import Falling, Training
 from tenfold.design.archive import Archive
 from tenfold.design.config import Config, JudgeSettings, PolicySettings
 from tenfold.design.designer import most_likely_steps, new_model

@@ -18,7 +18,8 @@ pytest.importorskip("stable_baselines3")
 
 from tenfold import commands
 from tenfold.core.config import CrewSettings
-from tenfold.core.rl_training import State, Training
+from tenfold.core.legs import State
+from tenfold.core.rl_training import Training
 from tenfold.core.run import Run
 from tenfold.design import pictures as module
 from tenfold.design.config import Config, JudgeSettings, PolicySettings

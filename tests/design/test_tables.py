@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("mujoco")
 pytest.importorskip("stable_baselines3")
 
-from tenfold.core.rl_training import State, Training
+from tenfold.core.legs import State
+from tenfold.core.rl_training import Training
 from tenfold.design.config import Config, JudgeSettings
 from tenfold.design.tables import (
     dial_columns,

@@ -18,7 +18,8 @@ pytest.importorskip("cma")
 
 from tenfold.core.checkpoint import load_state, save_state
 from tenfold.core.errors import UsageError
-from tenfold.core.rl_training import State, Training, learner_state
+from tenfold.core.legs import State
+from tenfold.core.rl_training import Training, learner_state
 from tenfold.design import search as search_module
 from tenfold.design import trainings as module
 from tenfold.design.archive import Archive

@@ -23,8 +23,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from tenfold.core.legs import State
 from tenfold.core.rl_environments import make_environments
-from tenfold.core.rl_training import State, Training
+from tenfold.core.rl_training import Training
 from tenfold.evolve.rivals import WeightEvolution
 from tenfold.evolve.trainings import evaluate
 

@@ -32,8 +32,9 @@ from tenfold.evolve.config import (
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
-from tenfold.core import rl_legs
-from tenfold.core.rl_training import State, Training
+from tenfold.core import legs
+from tenfold.core.legs import State
+from tenfold.core.rl_training import Training
 from tenfold.evolve import evaluate as evaluate_module
 from tenfold.evolve import train as training_module
 from tenfold.evolve.evaluate import evaluate, load_run
@@ -276,7 +277,7 @@ def test_the_order_in_which_policies_are_evaluated_changes_nothing(
     def shuffled(count: int, engine: str) -> Iterator[Shuffled]:
         yield Shuffled(seed)
 
-    monkeypatch.setattr(rl_legs, "crew", shuffled)
+    monkeypatch.setattr(legs, "crew", shuffled)
     found = evaluate(straight.path, EvalOptions())
     assert found.items() <= straight.status["metrics"].items()
 
@@ -293,7 +294,7 @@ def test_the_order_in_which_legs_are_ready_changes_nothing(
         assert (count, engine) == (3, "processes")
         yield workers
 
-    monkeypatch.setattr(rl_legs, "crew", shuffled)
+    monkeypatch.setattr(legs, "crew", shuffled)
     config = replace(TINY, crew=CrewSettings(workers=3))
     run = created(config, tmp_path)
     assert training_module.train(config, run) == straight.status["metrics"]

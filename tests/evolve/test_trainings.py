@@ -31,8 +31,9 @@ pytest.importorskip("stable_baselines3")
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.utils import LinearSchedule
 
+from tenfold.core.legs import State
 from tenfold.core.rl_environments import make_environments
-from tenfold.core.rl_training import State, Training, seed_of
+from tenfold.core.rl_training import Training, seed_of
 from tenfold.evolve.algorithms import G2A2C, G2PPO
 from tenfold.evolve.trainings import build, evaluate, leg, load_model, trainings_of
 

@@ -20,9 +20,9 @@ from tenfold.core.run import Run
 pytest.importorskip("gymnasium")
 pytest.importorskip("stable_baselines3")
 
-from tenfold.core import rl_legs
-from tenfold.core.rl_legs import run_legs
-from tenfold.core.rl_training import State, Training, trainings_of
+from tenfold.core import legs
+from tenfold.core.legs import State, run_legs
+from tenfold.core.rl_training import Training, trainings_of
 
 TRAININGS = trainings_of(("A-v0", "x:B-v0"), ("ours",), 2)
 LEGS = 3
@@ -165,7 +165,7 @@ def test_the_order_in_which_legs_are_ready_changes_nothing(
         assert (count, engine) == (workers, "processes")
         yield hands
 
-    monkeypatch.setattr(rl_legs, "crew", shuffled)
+    monkeypatch.setattr(legs, "crew", shuffled)
     run = created(tmp_path)
     assert worked(run, workers=workers) == WANTED
     assert hands.most == min(workers, len(TRAININGS))
@@ -185,9 +185,9 @@ def test_what_is_sent_is_a_function_of_a_module(tmp_path: Path, monkeypatch: pyt
     def watching(count: int, engine: str) -> Iterator[Shuffled]:
         yield Watching(0)
 
-    monkeypatch.setattr(rl_legs, "crew", watching)
+    monkeypatch.setattr(legs, "crew", watching)
     worked(created(tmp_path))
-    assert all(getattr(rl_legs, function.__name__) is function for function in sent)
+    assert all(getattr(legs, function.__name__) is function for function in sent)
     assert len(sent) == LEGS * len(TRAININGS)
 
 

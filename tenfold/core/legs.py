@@ -1,13 +1,17 @@
 """All trainings of a run, leg by leg, spread over a crew: `run_legs(run, trainings, leg, legs, ...)`.
 
-Trainings are independent, and each is cut into legs that are pure functions (see `rl_training`): a run that was killed and resumed,
-or was spread over other workers, ends as the uninterrupted one.
+Trainings are independent, and each is cut into legs that are pure functions from the state after one to that after the next:
+everything random in a leg follows from the seed, the training and the leg's number. So it does not matter which process computes
+a leg, nor whether the run was stopped before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
 
 from .crew import Crew, Engine, crew
 from .errors import UsageError
@@ -15,16 +19,40 @@ from .progress import meter
 
 if TYPE_CHECKING:
     from .progress import Meter
-    from .rl_training import State, Training
     from .run import Run
 
-    Leg = Callable[[Training, State | None], State]
-    Log = Callable[[Mapping[Training, State | None], int], int]
+State = dict[str, Any]
+
+
+class Training(Hashable, Protocol):
+    """One of a run's trainings: a frozen dataclass that says which."""
+
+    @property
+    def row(self) -> str:
+        """What it and its replicas together are called in tables."""
+
+    @property
+    def replica(self) -> int:
+        """Its number among those, from 0."""
+
+    @property
+    def file(self) -> str:
+        """A name of its own that a file may have."""
+
+
+T = TypeVar("T", bound=Training)
 
 
 def run_legs(
-    run: Run, trainings: Sequence[Training], leg: Leg, legs: int, *, workers: int, engine: Engine, log: Log
-) -> dict[Training, State]:
+    run: Run,
+    trainings: Sequence[T],
+    leg: Callable[[T, State | None], State],
+    legs: int,
+    *,
+    workers: int,
+    engine: Engine,
+    log: Callable[[Mapping[T, State | None], int], int],
+) -> dict[T, State]:
     """Do all legs of all trainings, and return the last state of each.
 
     Goes on from the run's checkpoints where there are some: one for each training, named by its `file`.
@@ -34,7 +62,7 @@ def run_legs(
         trainings: in the order in which they begin.
         leg: of a training the state after its next leg, from that after the last, or from None before the first. It is sent to
             workers: a function of a module, or a `functools.partial` of one. Of a state "leg" (how many are done) and "curve" (whose
-            last evaluation's return is shown) are read here.
+            last value is shown) are read here.
         legs: of each training.
         workers: legs at a time.
         engine: of the crew.
@@ -49,7 +77,7 @@ def run_legs(
             f"{run.fabric.world_size} processes share the run, but must be 1: crew.workers spreads trainings"
         )
     logged = (run.restore() or {"logged": 0})["logged"]
-    states: dict[Training, State | None] = {training: run.load(name=training.file) for training in trainings}
+    states: dict[T, State | None] = {training: run.load(name=training.file) for training in trainings}
     with run.progress("legs of trainings", legs * len(trainings)) as shown, crew(workers, engine) as hands:
         shown.advance(sum(state["leg"] for state in states.values() if state))
         waiting = [training for training in trainings if _done(states[training]) < legs]
@@ -68,12 +96,12 @@ def run_legs(
 
 def evaluate_each(
     label: str,
-    wanted: Mapping[Training, State],
-    evaluate: Callable[[Training, State], Any],
+    wanted: Mapping[T, State],
+    evaluate: Callable[[T, State], Any],
     *,
     workers: int,
     engine: Engine,
-) -> dict[Training, Any]:
+) -> dict[T, Any]:
     """What `evaluate` says of each training that is done, spread over a crew, with progress.
 
     Args:
@@ -83,7 +111,7 @@ def evaluate_each(
         workers: calls at a time.
         engine: of the crew.
     """
-    found: dict[Training, Any] = {}
+    found: dict[T, Any] = {}
     with meter(label, len(wanted)) as shown, crew(workers, engine) as hands:
         for training, state in wanted.items():
             hands.submit(training, _called, evaluate, training, state)
@@ -94,7 +122,7 @@ def evaluate_each(
     return found
 
 
-def rows_asked(learned: Mapping[Training, State], rows: Sequence[str]) -> dict[Training, State]:
+def rows_asked(learned: Mapping[T, State], rows: Sequence[str]) -> dict[T, State]:
     """The trainings of these rows, or of all where none is named.
 
     Raises:
@@ -116,24 +144,44 @@ def log_lines(run: Run, lines: Sequence[tuple[str, dict[str, float]]], logged: i
     return logged + len(lines)
 
 
-def _begin(hands: Crew, leg: Leg, training: Training, states: Mapping[Training, State | None]) -> None:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of several threads are rounded in another order: with one, a leg is the same in every process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_cpu(tree: Any) -> Any:
+    """The same nested state with its tensors copied to the CPU."""
+    if isinstance(tree, torch.Tensor):
+        return tree.detach().cpu().clone()
+    if isinstance(tree, dict):
+        return {key: on_cpu(value) for key, value in tree.items()}
+    return [on_cpu(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _begin(hands: Crew, leg: Callable[[T, State | None], State], training: T, states: Mapping[T, State | None]) -> None:
     """Give a worker the next leg of a training."""
     hands.submit(training, _called, leg, training, states[training])
 
 
-def _called(leg: Callable[..., Any], training: Training, state: State | None) -> Any:
+def _called(leg: Callable[..., Any], training: Any, state: State | None) -> Any:
     """`leg(training, state)`: what workers call is a function of a module, which a partial is not to all of them."""
     return leg(training, state)
 
 
-def _take(hands: Crew, run: Run, states: dict[Training, State | None], shown: Meter) -> Training:
+def _take(hands: Crew, run: Run, states: dict[T, State | None], shown: Meter) -> T:
     """Wait for a leg, keep what came of it, and say whose it was."""
-    training: Training
+    training: T
     state: State
     training, state = hands.next()
     states[training] = state
     run.save(state, name=training.file)
-    shown.advance(note=f"{training.row} {training.replica}: {state['curve'][-1][1]:.1f}")
+    shown.advance(note=f"{training.row} {training.replica}: {state['curve'][-1][1]:.4g}")
     return training
 
 
