@@ -66,6 +66,11 @@ METHODS = (
         "arXiv:1903.05271 task-oriented design",
     ),
     Method(
+        "answer",
+        "questions about a textbook, answered from its text and diagrams, adapted to a new book without labels",
+        "arXiv:1811.00232 f-GCN + SSOC",
+    ),
+    Method(
         "remember",
         "continual learning in which an old task's output never changes, and the task is inferred",
         "arXiv:1809.02441 StackNet",

@@ -1,0 +1,54 @@
+"""Every method, several times, on the same questions: `train(config, run)`.
+
+Trainings are independent, and each is cut into legs that are pure functions (see `trainings`): a run that was killed and resumed, or
+was spread over other workers, ends as the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..core.legs import State, log_lines, run_legs
+from .config import Config
+from .pictures import draw_pictures
+from .tables import final_metrics, logged_lines
+from .trainings import Training, leg, trainings_of, workbench
+
+if TYPE_CHECKING:
+    from ..core.run import Run
+
+KEPT = ("curve", "answers", "solver")
+"""of a training, what the evaluation and the demo need"""
+
+
+def train(config: Config, run: Run) -> dict[str, float]:
+    """Train all, and return the final metrics, named "row/column", such as "full/all".
+
+    Goes on from the run's checkpoints where there are some: one for each training. Everything learned is in "best".
+
+    Raises:
+        UsageError: several processes share the run, which `crew.workers` is for; or a book, vectors or a parser are missing.
+    """
+    bench = workbench(config, 0)  # a book that cannot be read is missed now, and not in a worker
+    states = run_legs(
+        run,
+        trainings_of(config),
+        partial(leg, config),
+        config.legs,
+        workers=config.crew.workers,
+        engine=config.crew.engine,
+        log=partial(_log, config, run),
+    )
+    learned = {
+        training.file: {name: state[name] for name in KEPT if name in state} for training, state in states.items()
+    }
+    run.save({"trainings": learned, "vectors": bench.kept_vectors}, name="best")
+    metrics = final_metrics(config, states)
+    draw_pictures(run, config, states, metrics)
+    return metrics
+
+
+def _log(config: Config, run: Run, states: Mapping[Training, State | None], logged: int) -> int:
+    return log_lines(run, logged_lines(config, states, logged), logged)
