@@ -135,6 +135,11 @@ def rows_asked(learned: Mapping[T, State], rows: Sequence[str]) -> dict[T, State
     return {training: state for training, state in learned.items() if training.row in (rows or known)}
 
 
+def kept_of(states: Mapping[T, State], names: Sequence[str]) -> dict[str, State]:
+    """Of each training, by its `file`, the named parts of its state that it has: what an evaluation and a demo need."""
+    return {training.file: {name: state[name] for name in names if name in state} for training, state in states.items()}
+
+
 def log_lines(run: Run, lines: Sequence[tuple[str, dict[str, float]]], logged: int) -> int:
     """Log (row, values) in this order, each at its "steps"; save and return how many lines there are now."""
     for row, values in lines:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..core.legs import State, log_lines, run_legs
+from ..core.legs import State, kept_of, log_lines, run_legs
 from ..core.rl_training import Training
 from .config import Config
 from .pictures import draw_pictures
@@ -41,10 +41,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
         engine=config.crew.engine,
         log=partial(_log, config, run),
     )
-    learned = {
-        training.file: {name: state[name] for name in KEPT if name in state} for training, state in states.items()
-    }
-    run.save({"trainings": learned}, name="best")
+    run.save({"trainings": kept_of(states, KEPT)}, name="best")
     draw_pictures(run, config, states)
     return final_metrics(config, states)
 
