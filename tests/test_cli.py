@@ -81,6 +81,7 @@ def test_list_has_a_line_for_each_method() -> None:
         "evolve",
         "govern",
         "design",
+        "answer",
         "remember",
     ]
     assert "arXiv:1901.04687" in ended.stdout

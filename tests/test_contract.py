@@ -184,6 +184,25 @@ frozen_agent = PPO("MlpPolicy", "Pendulum-v1", n_steps=64, batch_size=64, seed=0
         same={},
         demo_inputs=lambda folder: {},
     ),
+    "answer": Promise(
+        learned=(
+            ("full/all", operator.gt, 0.4),
+            ("tf-idf/all", operator.gt, 0.4),
+        ),
+        eval_options={},
+        same={},
+        demo_inputs=lambda folder: {},
+        prelude="""
+from dataclasses import replace
+from pathlib import Path
+from tenfold.answer import Textbook, write_markdown
+def short(name):
+    (lesson,) = Textbook.embedded().only([name]).lessons
+    return Textbook(name, (replace(lesson, questions=lesson.questions[::4]),))
+write_markdown(short("03-volcanoes"), Path("schoolbook"))
+write_markdown(short("01-layers-of-the-earth").without_answers(), Path("chapters"))
+""",
+    ),
     "remember": Promise(
         learned=(
             # five classes in each of two tasks: chance is 0.2

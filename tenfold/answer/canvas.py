@@ -153,10 +153,12 @@ def joint(first: Box, second: Box, gap: float = 3.0) -> tuple[Point, Point]:
 
 @lru_cache(maxsize=128)
 def font(size: int) -> FreeTypeFont:
+    """The font of all texts, of a size in pixels."""
     return caption_font(size)
 
 
 def middle(box: Box) -> Point:
+    """The centre of a box."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 

@@ -37,7 +37,7 @@ class NetSettings:
     graph: Literal["f-gcn1", "f-gcn2", "none"] = "f-gcn1"
     """f-gcn1 puts text and diagram side by side, f-gcn2 convolves that once more; none reads the words without a graph"""
     node_flags: bool = True
-    """graph nodes know whether they are words of the question or of the choice (ours; the paper flags the question's words alone)"""
+    """graph nodes know whether they are words of the question or of the choice (ours)"""
     compare: bool = False
     """question and choice are compared with what they attended to, by product and distance (ours)"""
     dropout: float = 0.0
@@ -75,13 +75,13 @@ class ContextSettings:
     """What a candidate is judged by: the best paragraphs, and their graph."""
 
     paragraphs: int = 1
-    """best paragraphs by TF-IDF that make up the context of a candidate, at least 1 (paper: 1)"""
+    """best paragraphs by TF-IDF that make up the context of a candidate, at least 1 (1 in our reconstruction)"""
     scope: Scope = "lesson"
     """where they are looked for: in the question's lesson, or in the whole book"""
     parser: str = "rules"
     """rules, window, link-grammar (the Debian package), or spacy:NAME of an installed pipeline or its folder"""
     reach: int = 2
-    """words further than this many links from every word of question and choice are left out, at least 0 (paper: 2)"""
+    """words further than this many links from every word of question and choice are left out, at least 0 (2 in our reconstruction)"""
     nodes: int = 100
     """words of a graph, at most; at least 1"""
     cache: Path | None = None
@@ -285,7 +285,7 @@ PRESETS = {
 }
 PRESETS["paper"] = replace(
     PRESETS["laptop"],
-    # the paper states neither widths nor schedule; its word vectors are of 300 numbers: give reader.words.vectors and path
+    # our reconstruction: neither widths nor schedule are known to us; give word vectors by reader.words.vectors and path
     reader=ReaderSettings(
         net=NetSettings(hidden=128, characters=64, node_flags=False),
         words=WordSettings(dim=300),

@@ -80,7 +80,7 @@ def diagram_graph(diagram: Diagram, *, most: int = 40) -> DiagramGraph:
 def count_sentences(diagram: Diagram) -> tuple[str, ...]:
     """What a diagram shows, said in sentences, so that a question about numbers can be answered from text.
 
-    The paper says how many things there are; how exactly is reconstructed. A ring of at least three parts is said to
+    How many things there are; that and how the paper says so is our reconstruction. A ring of at least three parts is said to
     be of stages, everything else of objects; labels that are there twice count once. The number is said twice, in a
     word (up to ninety-nine) and in digits, since a choice may have either. What is joined is "ours", and said only of
     links that were given: of nearness it would be a guess. A diagram without words has no sentences.

@@ -104,7 +104,7 @@ class Encoder:
         self.diagrams = diagrams
         self._sentences: dict[str, list[str]] = {}
         self._contexts: dict[tuple[object, ...], EncodedContext] = {}
-        self._texts: dict[tuple[Words, tuple[bool, ...], int], EncodedText] = {}
+        self._texts: dict[tuple[Words, tuple[bool, ...], Retrieval], EncodedText] = {}
         self._drawings: dict[tuple[object, ...], EncodedDrawing] = {}
         self._diagrams: dict[Diagram, Diagram] = {}
 
@@ -201,7 +201,7 @@ class Encoder:
         return self._diagrams[question.diagram]
 
     def _counted(self, question: Question) -> list[str]:
-        """What the question's own diagram says in words (the paper's "There are N objects")."""
+        """What the question's own diagram says in words (our reconstruction of the paper's)."""
         return [] if question.diagram is None else list(count_sentences(self._completed(question)))
 
     def _lesson_drawings(self, asked: Sequence[tuple[Lesson, Question, int]]) -> list[Diagram]:
@@ -230,7 +230,7 @@ class Encoder:
 
     def _text(self, text: Words, there: set[str], retrieval: Retrieval) -> EncodedText:
         flags = tuple(stem(word) in there for word in text)
-        key = (text, flags, id(retrieval))
+        key = (text, flags, retrieval)  # itself, which keeps it alive: an id could come again, with other rarities
         if key not in self._texts:
             rare = [retrieval.rarity(stem(word)) * there for word, there in zip(text, flags, strict=True)]
             columns = torch.tensor([flags, rare], dtype=torch.float32).T
@@ -246,7 +246,7 @@ class Encoder:
         retrieval: Retrieval,
     ) -> EncodedContext:
         in_question, in_choice = _stems(question), _stems(choice)
-        key = (sentences, in_question, in_choice, id(retrieval))
+        key = (sentences, in_question, in_choice, retrieval)
         if key not in self._contexts:
             graph = text_graph(parses, {*question, *choice}, reach=self.settings.reach, most=self.settings.nodes)
             rows = [self.bank.rows(parse.words) for parse in parses]

@@ -11,7 +11,7 @@ def choice_loss(logits: Tensor, answers: Tensor) -> Tensor:
     """Mean of -log softmax(logits)[answer] over the questions whose answer is known; 0 where there is none.
 
     Of the supervised stage over candidate answers, of the self-supervised stage over paragraphs, where the right one is that of the
-    highest TF-IDF (the paper's y).
+    highest TF-IDF.
 
     Args:
         logits: float (B, K), minus infinity where there is no candidate.

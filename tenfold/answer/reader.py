@@ -14,6 +14,7 @@ from ..core.batches import derive_seed
 from ..core.checkpoint import load_state, save_state
 from ..core.config import from_dict, require, to_dict
 from ..core.errors import UsageError
+from .cloze import with_cloze_questions
 from .config import ReaderSettings, Scope
 from .diagram_graph import DiagramReader, completed
 from .examples import Encoder, Pair
@@ -74,7 +75,7 @@ class TextbookReader:
         UsageError: vectors or parser are named that are not there.
 
     Example:
-        reader = TextbookReader().adapt(book).fit(train_book)
+        reader = TextbookReader().adapt(train_book, book).fit(train_book)
         answer = reader.answer("Which layer is hottest?", ["crust", "mantle", "core"], lesson="L_0002", explain=True)
     """
 
@@ -106,7 +107,8 @@ class TextbookReader:
         """Learn to find the paragraph that belongs to a question and a candidate, without reading an answer (SSOC).
 
         Args:
-            books: at least one, with questions; whether any is answered makes no difference.
+            books: at least one. Whether a question is answered makes no difference; a lesson that has none gets some from its own
+                sentences (see `cloze`).
             epochs: passes over the questions; None takes the settings'.
 
         Raises:
@@ -117,7 +119,8 @@ class TextbookReader:
         require(epochs >= 0, "epochs", epochs, "at least 0")
         self.read(*books)
         encoder = self._ready()
-        groups = [group for book in books for group in encoder.comprehension(book.without_answers(), settings)]
+        asked = [with_cloze_questions(book.without_answers()) for book in books]
+        groups = [group for book in asked for group in encoder.comprehension(book, settings)]
         if not groups:
             names = ", ".join(book.name for book in books) or "no book"
             raise UsageError(
@@ -214,7 +217,8 @@ class TextbookReader:
         """
         if self._solver is None:
             raise UsageError("the reader has not learned anything yet, so that there is nothing to save")
-        save_state(Path(folder), {"settings": to_dict(self.settings), "seed": self.seed} | self.state())
+        used = {"vectors": self._ready().bank.vectors.name, "parser": self._parser.name}
+        save_state(Path(folder), {"settings": to_dict(self.settings), "seed": self.seed, "used": used} | self.state())
 
     @classmethod
     def load(cls, folder: str | Path, **own: Any) -> TextbookReader:
@@ -225,13 +229,18 @@ class TextbookReader:
             own: vectors, parser, diagrams or device, as for a new reader.
 
         Raises:
-            UsageError: the folder holds no reader, or word vectors that it needs are not there.
+            UsageError: the folder holds no reader, word vectors that it needs are not there, or `own` has other vectors or another
+                parser than it was saved with.
         """
         saved = load_state(Path(folder))
         if not isinstance(saved.get("settings"), dict) or "solver" not in saved:
             raise UsageError(f"{folder} does not hold a reader")
         reader = cls(from_dict(ReaderSettings, saved["settings"]), seed=int(saved.get("seed", 0)), **own)
         reader.restore(saved)
+        used = {"vectors": reader._ready().bank.vectors.name, "parser": reader._parser.name}
+        for part, name in used.items():
+            if name != saved.get("used", used)[part]:
+                raise UsageError(f"{folder} was saved with the {part} {saved['used'][part]}, but is given {name}")
         return reader
 
     def state(self) -> dict[str, Any]:
