@@ -186,8 +186,10 @@ frozen_agent = PPO("MlpPolicy", "Pendulum-v1", n_steps=64, batch_size=64, seed=0
     ),
     "answer": Promise(
         learned=(
-            ("full/all", operator.gt, 0.4),
-            ("tf-idf/all", operator.gt, 0.4),
+            # three chapters that were not learned from; chance is 0.33
+            ("full/all", operator.gt, 0.45),
+            ("full - plain/all", operator.gt, 0.03),
+            ("full/evidence", operator.gt, 0.75),
         ),
         eval_options={},
         same={},

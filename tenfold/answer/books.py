@@ -76,6 +76,23 @@ def check_counts(book: Textbook, split: str) -> str | None:
     return None
 
 
+def remarks_on(book: Textbook, split: str | None = None) -> list[str]:
+    """Sentences that somebody who uses the book should know: what was left out, and whether a split of TQA is whole.
+
+    Args:
+        book: as it was loaded.
+        split: of TQA that it should be; None takes it from a name such as tqa_v1_val.
+    """
+    remarks = []
+    if book.left_out:
+        name, reason = book.left_out[0]
+        remarks.append(f"{book.name}: {len(book.left_out)} left out, the first is {name}: {reason}")
+    split = split or next((each for each in PUBLISHED_QUESTIONS if book.name.endswith(f"_{each}")), None)
+    is_tqa = bool(book.lessons) and all(lesson.name.startswith("L_") for lesson in book.lessons)
+    difference = check_counts(book, split) if is_tqa and split is not None else None
+    return [*remarks, difference] if difference is not None else remarks
+
+
 def _listed(counts: Mapping[Kind, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 

@@ -6,6 +6,7 @@ was spread over other workers, ends as the uninterrupted one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,6 +33,12 @@ def train(config: Config, run: Run) -> dict[str, float]:
         UsageError: several processes share the run, which `crew.workers` is for; or a book, vectors or a parser are missing.
     """
     bench = workbench(config, 0)  # a book that cannot be read is missed now, and not in a worker
+    if run.is_writer:
+        for remark in (
+            *remarks_on(bench.train, config.book.train_split),
+            *remarks_on(bench.test, config.book.test_split),
+        ):
+            print(remark, file=sys.stderr)
     states = run_legs(
         run,
         trainings_of(config),

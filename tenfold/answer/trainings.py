@@ -15,6 +15,7 @@ from ..core.config import ComputeConfig
 from ..core.device import make_fabric
 from ..core.errors import UsageError
 from ..core.legs import State, on_cpu, one_thread
+from .books import remarks_on
 from .config import SOLVERS, BookSettings, Config, MethodName, ReaderSettings
 from .examples import Encoder, Example
 from .fitting import Stage, answer_all, answer_stage, learn, make_optimizer
@@ -73,6 +74,14 @@ def books_of(settings: BookSettings, replica: int) -> tuple[Textbook, Textbook]:
         lesson.name for number, lesson in enumerate(book.lessons) if number % settings.folds == replica % settings.folds
     }
     return _parted(book, held)
+
+
+def remarks(settings: BookSettings) -> list[str]:
+    """What somebody should know of the books: what could not be taken from them, and whether a split of TQA is whole."""
+    found = remarks_on(_opened(settings.train, settings.train_split), settings.train_split)
+    if settings.test is not None:
+        found += remarks_on(_opened(settings.test, settings.test_split), settings.test_split)
+    return list(dict.fromkeys(found))
 
 
 def reader_settings(config: Config, method: MethodName) -> ReaderSettings:

@@ -10,6 +10,7 @@ import torch
 
 from tenfold.answer import fitting
 from tenfold.answer.batching import collate
+from tenfold.answer.cloze import with_cloze_questions
 from tenfold.answer.config import ContextSettings, FitSettings, NetSettings, ReaderSettings, SsocSettings, WordSettings
 from tenfold.answer.examples import Encoder, Example
 from tenfold.answer.parsing import load_parser
@@ -19,6 +20,7 @@ from tenfold.answer.solver import Batch
 from tenfold.answer.textbook import Lesson, Paragraph, Question, Textbook
 from tenfold.answer.vectors import HashedVectors
 from tenfold.answer.word_bank import WordBank
+from tenfold.answer.words import STOP_WORDS, split_words
 from tenfold.core.errors import UsageError
 
 from .small_books import colour_book, diagram_book
@@ -161,7 +163,9 @@ def test_a_lesson_of_one_paragraph_is_passed_over() -> None:
     short = replace(book.lessons[0], paragraphs=book.lessons[0].paragraphs[:1])
     mixed = Textbook("mixed", (short, *book.lessons[1:]))
     groups = encoder().comprehension(mixed, SsocSettings())
-    assert {group[0].name for group in groups} == {each.name for lesson in book.lessons[1:] for each in lesson.questions}
+    assert {group[0].name for group in groups} == {
+        each.name for lesson in book.lessons[1:] for each in lesson.questions
+    }
     assert encoder().comprehension(Textbook("short", (short,)), SsocSettings()) == []
     with pytest.raises(UsageError, match="short: no question has two paragraphs to choose from"):
         TextbookReader(SMALL).adapt(Textbook("short", (short,)))
@@ -179,11 +183,50 @@ def test_what_adapts_has_a_question() -> None:
         TextbookReader(SMALL).adapt()
 
 
+def silent_book(count: int = 2) -> Textbook:
+    return colour_book(count=count)._with_questions(lambda question: None)
+
+
+def test_a_lesson_without_a_question_is_asked_for_its_sentences() -> None:
+    """Each sentence of five words without its rarest, which is the only choice."""
+    made = with_cloze_questions(silent_book(1))
+    found = [question for _, question in made.pairs()]
+    lamp = next(each for each in found if each.name == "c0/0/cloze1")
+    assert (lamp.text, lamp.choices, lamp.answer) == ("The  of this house is red.", ("lamp",), None)
+    assert len(found) == 8
+    words = [word.text for each in found for word in split_words(each.text)]
+    assert not any(each.choices[0] in STOP_WORDS for each in found)
+    assert len(words) == sum(len(split_words(each.text)) for each in made.lessons[0].paragraphs) - 8
+    for example in (group[0] for group in encoder().comprehension(made, SsocSettings())):
+        name = example.name.rpartition("/")[0]
+        assert example.pairs[0].found[0].paragraph.name == name
+
+
+def test_lessons_with_questions_keep_them_alone() -> None:
+    book = colour_book(count=1).and_also([diagram_book()])
+    assert with_cloze_questions(book) == book
+    mixed = Textbook("mixed", (*silent_book(1).lessons, *diagram_book().lessons))
+    made = with_cloze_questions(mixed)
+    assert made.lessons[1] == mixed.lessons[1]
+    assert len(made.lessons[0].questions) == 8
+
+
+@pytest.mark.parametrize("text", ["", "Too short this.", "It is what it is and no more of the same.", "..."])
+def test_sentences_that_tell_nothing_are_not_asked(text: str) -> None:
+    lesson = Lesson("l", "L", (Paragraph("p", text), Paragraph("q", "The sun.")))
+    assert not with_cloze_questions(Textbook("b", (lesson,))).lessons[0].questions
+
+
+def test_a_book_without_a_question_is_adapted_to() -> None:
+    assert not same(weights(silent_book()), TextbookReader(SMALL).solver.state_dict())
+    assert same(weights(silent_book()), weights(silent_book()))
+
+
 @pytest.mark.xfail(strict=True, raises=ValueError, reason="Retrieval.best fails on no query")
-def test_a_book_without_a_question_is_refused_in_a_sentence() -> None:
-    silent = colour_book()._with_questions(lambda question: None)
+def test_a_book_that_nothing_can_be_asked_of_is_refused_in_a_sentence() -> None:
+    short = Textbook("short", (Lesson("l", "L", (Paragraph("p", "Rain falls."), Paragraph("q", "Snow falls."))),))
     with pytest.raises(UsageError, match="no question has two paragraphs"):
-        TextbookReader(SMALL).adapt(silent)
+        TextbookReader(SMALL).adapt(short)
 
 
 # judgements

@@ -191,7 +191,6 @@ def test_nodes_are_flagged_that_are_words_of_question_or_choice() -> None:
         assert {"sun", "warms", "cold", "sea"} <= set(flags)
 
 
-@pytest.mark.xfail(strict=True, reason="caches go by the id of a Retrieval that is gone, and another may get it")
 def test_rarity_is_that_of_the_book_that_is_read() -> None:
     """One encoder reads several books, in which the same sentence stands beside others."""
     asked = Question("q", "What warms the sea?", ("the sun", "the moon"), 0)
@@ -244,7 +243,10 @@ def test_count_sentences_of_the_own_diagram_join_the_context() -> None:
     assert not example.pairs[1].choice.flags.any()
     assert [found.paragraph.name for found in example.pairs[0].found] == ["p0"]
     plain = replace(asked, diagram=None, kind="multiple choice")
-    assert "four" not in encoder().questions(asking(plain, paragraphs=["Water moves in stages."]))[0].pairs[0].context.graph.words
+    assert (
+        "four"
+        not in encoder().questions(asking(plain, paragraphs=["Water moves in stages."]))[0].pairs[0].context.graph.words
+    )
 
 
 def test_the_own_diagram_is_the_questions_and_the_other_the_lessons() -> None:
@@ -295,7 +297,9 @@ def test_a_reader_of_pictures_is_asked_for_what_is_missing(tmp_path: Path) -> No
 
     made = Encoder(WordBank(HashedVectors(DIM)), load_parser("rules"), ContextSettings(), reads)
     blank = Diagram("blank", picture=tmp_path / "blank.png")
-    asked = [Question(f"q{k}", "What comes after clouds form?", ("rain falls", "snow"), 0, "diagram", blank) for k in "ab"]
+    asked = [
+        Question(f"q{k}", "What comes after clouds form?", ("rain falls", "snow"), 0, "diagram", blank) for k in "ab"
+    ]
     known = Question("known", "What comes after clouds form?", ("rain falls", "snow"), 0, "diagram", ring())
     first, second, third = is_fine(asking(*asked, known, paragraphs=["Water."]), made)
     assert seen == [tmp_path / "blank.png"]
@@ -337,9 +341,9 @@ def test_there_may_be_1_to_12_choices(count: int) -> None:
 @pytest.mark.parametrize(
     ("text", "question", "choice"),
     [
-        ("太阳使海水变暖。雨从云中落下。", "什么使海水变暖？", "太阳"),
+        ("太阳使海水变暖。雨从云中落下。", "什么使海水变暖？", "太阳"),  # noqa: RUF001
         ("الشمس تدفئ البحر. المطر يسقط من الغيوم.", "ما الذي يدفئ البحر؟", "الشمس"),
-        ("Ο ήλιος ζεσταίνει τη θάλασσα. Η βροχή πέφτει.", "Τι ζεσταίνει τη θάλασσα;", "Ο ήλιος"),
+        ("Ο ήλιος ζεσταίνει τη θάλασσα. Η βροχή πέφτει.", "Τι ζεσταίνει τη θάλασσα;", "Ο ήλιος"),  # noqa: RUF001
         ("Zażółć gęślą jaźń. Café naïve.", "Où est le café?", "Zażółć"),
     ],
     ids=["Chinese", "Arabic", "Greek", "accents"],

@@ -16,7 +16,6 @@ from tenfold.answer.fitting import Stage, answer_all, answer_stage, learn, make_
 from tenfold.answer.parsing import load_parser
 from tenfold.answer.reader import TextbookReader, make_solver
 from tenfold.answer.solver import Batch, Solver
-from tenfold.answer.textbook import Question
 from tenfold.answer.vectors import HashedVectors
 from tenfold.answer.word_bank import WordBank
 from tenfold.core.schedule import learning_rate
@@ -159,7 +158,9 @@ def test_every_epoch_has_every_question_once_in_another_order(
     stage = answer_stage(examples, FIT)
     learned(encoder, stage, [range(3)])
     steps = -(-len(examples) // 4)
-    assert [len(batch) for batch in seen[:steps]] == [4] * (len(examples) // 4) + [len(examples) % 4] * (steps - len(examples) // 4)
+    assert [len(batch) for batch in seen[:steps]] == [4] * (len(examples) // 4) + [len(examples) % 4] * (
+        steps - len(examples) // 4
+    )
     epochs = [[name for batch in seen[start : start + steps] for name in batch] for start in range(0, 3 * steps, steps)]
     assert all(sorted(epoch) == sorted(example.name for example in examples) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -170,7 +171,13 @@ def test_the_rate_follows_the_schedule_of_the_whole_stage(encoder: Encoder, exam
     solver = fresh(encoder)
     optimizer = make_optimizer(solver, FIT)
     learn(
-        solver, optimizer, stage, range(4), FIT, seed=0, after_step=lambda: rates.append(optimizer.param_groups[0]["lr"])
+        solver,
+        optimizer,
+        stage,
+        range(4),
+        FIT,
+        seed=0,
+        after_step=lambda: rates.append(optimizer.param_groups[0]["lr"]),
     )
     steps = -(-len(examples) // 4)
     assert rates == pytest.approx([learning_rate(1e-2, "cosine", k / (4 * steps)) for k in range(4 * steps)])
@@ -183,7 +190,11 @@ def test_the_loss_is_the_mean_over_questions(encoder: Encoder, examples: list[Ex
     solver = fresh(encoder, dropout=0.0)
     stage = Stage("answers", [[example] for example in examples if example.ordered], 1, 1e-12)
     (loss,) = learn(solver, make_optimizer(solver, settings), stage, range(1), settings, seed=0)
-    wanted = [-row[example.answer].log() for example, row in zip(examples, answer_all(solver, examples), strict=True) if example.ordered]
+    wanted = [
+        -row[example.answer].log()
+        for example, row in zip(examples, answer_all(solver, examples), strict=True)
+        if example.ordered
+    ]
     assert loss == pytest.approx(float(sum(wanted)) / len(wanted), rel=1e-4)
 
 
@@ -194,7 +205,15 @@ def test_a_large_gradient_is_shortened(encoder: Encoder, examples: list[Example]
     def note() -> None:
         lengths.append(torch.stack([w.grad.norm() for w in solver.parameters() if w.grad is not None]).norm().item())
 
-    learn(solver, make_optimizer(solver, settings), answer_stage(examples, FIT), range(1), settings, seed=0, after_step=note)
+    learn(
+        solver,
+        make_optimizer(solver, settings),
+        answer_stage(examples, FIT),
+        range(1),
+        settings,
+        seed=0,
+        after_step=note,
+    )
     assert lengths == pytest.approx([1e-3] * len(lengths), rel=1e-2)
 
 
@@ -209,14 +228,22 @@ def test_answering_draws_nothing_and_many_are_answered_in_parts(
     assert answer_all(solver, []) == []
 
 
-def test_the_place_of_an_answer_is_not_learned() -> None:
-    """The right one always stands first; of an unseen book the first is no more probable than others."""
-    book = colour_book(count=4)._with_questions(
-        lambda each: Question(
-            each.name, each.text, (each.choices[each.answer or 0], *(c for c in each.choices if c != each.choices[each.answer or 0])), 0
-        )
-    )
-    blind = replace(book, lessons=tuple(replace(each, paragraphs=()) for each in book.lessons))
-    nonsense = blind._with_questions(lambda each: replace(each, text="What?", choices=("this", "this", "this"), answer=None))
-    rows = TextbookReader(SMALL).fit(book, epochs=20).probabilities(nonsense)
-    assert max(float(row[0]) for row in rows.values()) < 0.6
+def test_the_place_of_an_answer_is_drawn_but_for_true_and_false(
+    encoder: Encoder, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Example] = []
+
+    def recording(batch: Sequence[Example]) -> Batch:
+        seen.extend(batch)
+        return collate(batch)
+
+    monkeypatch.setattr(fitting, "collate", recording)
+    stage = answer_stage(examples, FIT)._replace(epochs=12)
+    learned(encoder, stage, [range(12)])
+    whole = {example.name: example for example in examples}
+    places: dict[str, set[int]] = {}
+    for example in seen:
+        original = whole[example.name]
+        assert example.pairs[example.answer] is original.pairs[original.answer]
+        places.setdefault(example.name, set()).add(example.answer)
+    assert {name for name, found in places.items() if len(found) == 1} == {"w/q2"}

@@ -149,7 +149,9 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(straight: Run, co
     "saves",
     [
         9,
-        pytest.param(24, marks=pytest.mark.xfail(strict=True, reason="WordFeatures: rounding goes by the bank's numbers")),
+        pytest.param(
+            24, marks=pytest.mark.xfail(strict=True, reason="WordFeatures: rounding goes by the bank's numbers")
+        ),
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_end(
@@ -235,8 +237,13 @@ def test_the_held_out_lessons_as_a_book_of_their_own_are_answered_alike(
     run = trained(config, tmp_path)
     write_markdown(workbench(config, 0).test, tmp_path / "held")
     asked: list[Any] = []
+
+    def recording(_config: Config, answers: Any) -> dict[str, float]:
+        asked.append(answers)
+        return {}
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tenfold.answer.evaluate.metrics_of", lambda config, answers: asked.append(answers) or {})
+        patch.setattr("tenfold.answer.evaluate.metrics_of", recording)
         evaluate(run.path, EvalOptions(book=tmp_path / "held"))
     best = run.load(name="best")
     assert best is not None

@@ -20,7 +20,9 @@ KINDS: Sequence[Kind] = ("true or false", "multiple choice", "diagram")
 
 
 def scores_of(**right: tuple[float, Kind]) -> Scores:
-    return Scores({name: value for name, (value, _) in right.items()}, {name: kind for name, (_, kind) in right.items()})
+    return Scores(
+        {name: value for name, (value, _) in right.items()}, {name: kind for name, (_, kind) in right.items()}
+    )
 
 
 def asking(*questions: Question) -> Textbook:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenfold.answer import books
-from tenfold.answer.books import check_counts, open_book
+from tenfold.answer.books import check_counts, open_book, remarks_on
 from tenfold.answer.textbook import PUBLISHED_COUNTS, Lesson, Question, Textbook
 from tenfold.core.errors import UsageError
 
@@ -106,3 +107,16 @@ def test_published_counts_are_compared() -> None:
     )
     assert check_counts(counted(0, 5797, 0), "test") is None
     assert check_counts(counted(1, 2, 3), "mine") is None
+
+
+def test_remarks_say_what_was_left_out_and_that_a_split_is_not_whole() -> None:
+    assert remarks_on(counted(998, 1530, 2781), "val") == []
+    assert remarks_on(counted(998, 1530, 2781)) == []  # of which split is not known
+    short = counted(998, 1529, 2780, 1)
+    left, difference = remarks_on(short, "val")
+    assert left == "book: 1 left out, the first is NDQ_0: "
+    assert "TQA's val split has 5309" in difference
+    named = replace(short, name="tqa_v1_val", left_out=())
+    assert len(remarks_on(named)) == 1
+    lessons = (replace(short.lessons[0], name="chapter"),)
+    assert remarks_on(replace(named, lessons=lessons)) == []  # no book of TQA's

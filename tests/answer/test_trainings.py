@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,9 @@ def alike(one: object, other: object) -> bool:
     if isinstance(one, dict):
         return isinstance(other, dict) and list(one) == list(other) and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
-        same = isinstance(other, list | tuple) and len(one) == len(other)
-        return same and all(alike(*pair) for pair in zip(one, other, strict=True))  # type: ignore[arg-type]
+        if not isinstance(other, list | tuple) or len(one) != len(other):
+            return False
+        return all(alike(*pair) for pair in zip(one, other, strict=True))
     return type(one) is type(other) and one == other
 
 
@@ -122,7 +124,9 @@ def ended(config: Config, method: MethodName, replica: int = 0) -> State:
 
 def turned(book: Textbook) -> Textbook:
     """The same book with other answers."""
-    return book._with_questions(lambda each: replace(each, answer=((each.answer or 0) + 1) % len(each.choices), evidence=()))
+    return book._with_questions(
+        lambda each: replace(each, answer=((each.answer or 0) + 1) % len(each.choices), evidence=())
+    )
 
 
 # lessons
@@ -323,7 +327,7 @@ def test_replicas_and_seeds_differ_and_repeat(chapters: Path, config: Config, tm
 
 def test_learning_changes_the_weights_in_every_leg(config: Config) -> None:
     states = list(states_of(config, Training("full", 0)))
-    assert not any(alike(one["solver"], other["solver"]) for one, other in zip(states, states[1:], strict=False))
+    assert not any(alike(one["solver"], other["solver"]) for one, other in pairwise(states))
     assert [state["leg"] for state in states] == [1, 2, 3]
     assert [point[0] for point in states[-1]["curve"]] == [1, 2, 3]
 
