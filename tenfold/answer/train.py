@@ -15,7 +15,7 @@ from ..core.legs import State, kept_of, log_lines, run_legs
 from .config import Config
 from .pictures import draw_pictures
 from .tables import final_metrics, logged_lines
-from .trainings import Training, leg, trainings_of, workbench
+from .trainings import Training, leg, remarks, trainings_of, workbench
 
 if TYPE_CHECKING:
     from ..core.run import Run
@@ -34,10 +34,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     """
     bench = workbench(config, 0)  # a book that cannot be read is missed now, and not in a worker
     if run.is_writer:
-        for remark in (
-            *remarks_on(bench.train, config.book.train_split),
-            *remarks_on(bench.test, config.book.test_split),
-        ):
+        for remark in remarks(config.book):
             print(remark, file=sys.stderr)
     states = run_legs(
         run,
