@@ -166,14 +166,14 @@ class Workbench:
         return solver
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def workbench(config: Config, replica: int) -> Workbench:
     """Of a run's replica; made once in a process, as parsing takes longer than many a leg."""
     folds = config.book.folds if config.book.test is None and config.book.holdout == 0 else 1
     return _workbench(replace(config, methods=config.methods[:1], seed=0), replica % folds)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _workbench(config: Config, replica: int) -> Workbench:
     return Workbench(config, replica)
 
