@@ -8,8 +8,8 @@ from typing import Any
 from ..core.demo import Output, Rows
 from ..core.errors import UsageError
 from ..core.legs import State, one_thread
-from ..core.trained import open_trained
 from .config import SOLVERS, Config, DemoOptions, MethodName
+from .evaluate import load_run
 from .markdown import read_diagram
 from .reader import TextbookReader
 from .textbook import Diagram, Textbook
@@ -79,13 +79,12 @@ def load(folder: Path) -> AnswerDemo:
     Raises:
         UsageError: the folder is not a run of this method, it has learned nothing yet, or it has no network.
     """
-    config, state = open_trained(folder, "answer", Config)
+    config, trainings = load_run(folder)
     method = next((method for method in PREFERRED if method in config.methods), None)
     if method is None:
         known = ", ".join(method for method in SOLVERS if method in PREFERRED)
         raise UsageError(f"{folder} has {', '.join(config.methods)}, but a demo needs one of {known}")
-    learned = state["trainings"][Training(method, 0).file]
-    return AnswerDemo(config, method, {"solver": learned["solver"], "vectors": state["vectors"]})
+    return AnswerDemo(config, method, trainings[Training(method, 0)])
 
 
 def _diagram(picture: Path) -> Diagram:

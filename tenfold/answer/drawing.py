@@ -42,6 +42,8 @@ WIDTH = 1200
 """pixels of a picture of words, and of a page"""
 MARGIN = 36
 CHOSEN, OTHER = PALETTE[0], "#c3cedb"
+PARAGRAPHS_APART = "\n\n"
+"""between paragraphs of a text that is drawn: sentences end there"""
 MOST_LINES = 40
 """of a paragraph on a page"""
 

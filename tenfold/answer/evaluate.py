@@ -12,7 +12,7 @@ from ..core.progress import meter
 from ..core.trained import open_trained
 from .config import ENCODERS, Config, EvalOptions
 from .tables import metrics_of
-from .trainings import Training, answers_of, trainings_of, workbench
+from .trainings import Training, answers_of, trainings_of, workbench_of
 
 
 def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
@@ -34,7 +34,7 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     answers = {}
     with meter("questions", len(wanted)) as shown, one_thread():
         for training, state in wanted.items():
-            answers[training] = answers_of(config, training, workbench(config, training.replica), state)
+            answers[training] = answers_of(config, training, workbench_of(config, training, state), state)
             shown.advance(note=training.file)
     return metrics_of(config, answers)
 
@@ -46,6 +46,9 @@ def load_run(folder: Path) -> tuple[Config, dict[Training, State]]:
         UsageError: the folder is not a run of this method, or it has learned nothing yet.
     """
     config, state = open_trained(folder, "answer", Config)
+    missing = [training.file for training in trainings_of(config) if training.file not in state["trainings"]]
+    if missing:
+        raise UsageError(f"{folder} has not learned {missing[0]}, which its config.json names; has it been edited?")
     return config, {training: state["trainings"][training.file] for training in trainings_of(config)}
 
 

@@ -132,7 +132,7 @@ class Encoder:
         """For each question of the book one example a candidate: its nearest paragraphs, of which the very nearest is right.
 
         Answers are not read: the book may as well come from `Textbook.without_answers`. A question in whose scope there are fewer
-        than two paragraphs has no example.
+        than two paragraphs, or none with a word of it, has no example.
         """
         retrieval = Retrieval(book, settings.scope)
         asked = [
@@ -149,7 +149,7 @@ class Encoder:
         examples: dict[str, list[Example]] = {}
         for (_, question, _), paragraphs in zip(asked, found, strict=True):
             own = tuple(next(pairs) for _ in paragraphs)
-            if len(own) >= 2:
+            if len(own) >= 2 and paragraphs[0].similarity > 0:
                 # `best` gives the nearest first: this is y = 1 for the paragraph of the highest TF-IDF. Batches shuffle the order
                 examples.setdefault(question.name, []).append(Example(question.name, own, 0))
         return list(examples.values())
@@ -166,7 +166,9 @@ class Encoder:
         choices = [_words(question.choices[place]) for _, question, place, _ in rows]
         self.bank.add([*texts, *choices, *(parse.words for parse in parses.values())])
         self.bank.add(_words(part.text) for drawing in drawings for part in drawing.parts)
-        self.bank.add(_words(part.text) for _, question, _, _ in rows for part in self._completed(question).parts)
+        self.bank.add(
+            _words(part.text) for _, question, _, _ in rows for part in self._completed(question.diagram).parts
+        )
         pairs = []
         for row, group, text, choice, drawing in zip(rows, sentences, texts, choices, drawings, strict=True):
             _, question, _, found = row
@@ -179,7 +181,7 @@ class Encoder:
                     self._text(choice, there, retrieval),
                     self._context(tuple(group), context_parses, text, sought, retrieval),
                     self._drawing(drawing, text, sought),
-                    self._drawing(self._completed(question), text, sought),
+                    self._drawing(self._completed(question.diagram), text, sought),
                     found,
                 )
             )
@@ -193,16 +195,17 @@ class Encoder:
             sentences += self._sentences[paragraph.text]
         return sentences
 
-    def _completed(self, question: Question) -> Diagram:
-        if question.diagram is None:
+    def _completed(self, diagram: Diagram | None) -> Diagram:
+        """A diagram with the labels of its picture, which are read once."""
+        if diagram is None:
             return NOTHING
-        if question.diagram not in self._diagrams:
-            self._diagrams[question.diagram] = completed(question.diagram, self.diagrams)
-        return self._diagrams[question.diagram]
+        if diagram not in self._diagrams:
+            self._diagrams[diagram] = completed(diagram, self.diagrams)
+        return self._diagrams[diagram]
 
     def _counted(self, question: Question) -> list[str]:
         """What the question's own diagram says in words (our reconstruction of the paper's)."""
-        return [] if question.diagram is None else list(count_sentences(self._completed(question)))
+        return [] if question.diagram is None else list(count_sentences(self._completed(question.diagram)))
 
     def _lesson_drawings(self, asked: Sequence[tuple[Lesson, Question, int]]) -> list[Diagram]:
         """The diagram of the lesson that is most like each candidate; none where there is no diagram with a word in common."""
@@ -214,7 +217,7 @@ class Encoder:
         for lesson in lessons.values():
             texts = []
             for place, diagram in enumerate(lesson.diagrams):
-                whole = completed(diagram, self.diagrams)
+                whole = self._completed(diagram)
                 name = f"{lesson.name}\n{place}"
                 shown[name] = whole
                 texts.append(Paragraph(name, " ".join([whole.caption, *(part.text for part in whole.parts)])))

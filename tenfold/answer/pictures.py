@@ -72,7 +72,7 @@ def questions_to_show(bench: Workbench) -> list[tuple[Kind, Question]]:
 
 def answer_sheet(config: Config, training: Training, bench: Workbench, state: State, question: Question) -> Image:
     """One question with its choices, the evidence and what was looked at in it."""
-    from .drawing import draw_diagram, explanation_sheet
+    from .drawing import PARAGRAPHS_APART, draw_diagram, explanation_sheet
 
     assert training.method in SOLVERS
     examples: list[Example] = bench.questions(training.method)
@@ -86,7 +86,7 @@ def answer_sheet(config: Config, training: Training, bench: Workbench, state: St
         question.choices,
         probabilities.tolist(),
         question.answer,
-        " ".join(found.paragraph.text for found in pair.found),
+        PARAGRAPHS_APART.join(found.paragraph.text for found in pair.found),
         pair.context.graph,
         ((by_question[place] + by_choice[place]) / 2).tolist(),
         None if question.diagram is None else draw_diagram(question.diagram),

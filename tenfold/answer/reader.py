@@ -190,8 +190,12 @@ class TextbookReader:
         source, retrieval = self._source(lesson, book)
         if not source.paragraphs:
             raise UsageError(f"{source.title or source.name} has no paragraph, so that there is nothing to answer from")
-        if not choices or not all(isinstance(choice, str) and choice.strip() for choice in choices):
-            raise UsageError(f"choices are {list(choices)!r}, but must be 1 to 12 texts")
+        if (
+            isinstance(choices, str)
+            or not choices
+            or not all(isinstance(choice, str) and choice.strip() for choice in choices)
+        ):
+            raise UsageError(f"choices are {choices!r}, but must be 1 to 12 texts")
         asked = Question(ASKED, question, tuple(choices), diagram=diagram)
         asked = replace(asked, kind=_kind(asked))
         page = Textbook(ASKED, (replace(source, questions=(asked,)),))
@@ -233,7 +237,7 @@ class TextbookReader:
                 parser than it was saved with.
         """
         saved = load_state(Path(folder))
-        if not isinstance(saved.get("settings"), dict) or "solver" not in saved:
+        if not isinstance(saved.get("settings"), dict) or not {"solver", "vectors"} <= set(saved):
             raise UsageError(f"{folder} does not hold a reader")
         reader = cls(from_dict(ReaderSettings, saved["settings"]), seed=int(saved.get("seed", 0)), **own)
         reader.restore(saved)
@@ -333,14 +337,14 @@ class TextbookReader:
         return self._retrievals[key][1]
 
     def _picture(self, question: Question, probabilities: Tensor, pair: Pair, looks: Sequence[Look]) -> Image:
-        from .drawing import draw_diagram, explanation_sheet
+        from .drawing import PARAGRAPHS_APART, draw_diagram, explanation_sheet
 
         return explanation_sheet(
             question.text,
             question.choices,
             probabilities.tolist(),
             None,
-            " ".join(found.paragraph.text for found in pair.found),
+            PARAGRAPHS_APART.join(found.paragraph.text for found in pair.found),
             pair.context.graph,
             [look.weight for look in looks],
             None if question.diagram is None else draw_diagram(completed(question.diagram, self._diagrams)),

@@ -80,7 +80,7 @@ class Retrieval:
         if self._matrix is None:
             return 1.0
         place = self._vectorizer.vocabulary_.get(word_stem)
-        return 1.0 if place is None else float(self._vectorizer.idf_[place]) / self._rarest
+        return 1.0 if place is None else min(1.0, float(self._vectorizer.idf_[place]) / self._rarest)
 
     def best(self, queries: Sequence[Query], count: int) -> list[list[Found]]:
         """The `count` most similar paragraphs for each query, the best first, equal ones in the book's order; fewer where there are fewer.
@@ -88,6 +88,8 @@ class Retrieval:
         Raises:
             KeyError: a lesson is not of the book.
         """
+        if not queries:
+            return []
         if self._matrix is None:
             return [[Found(self.paragraphs[place], 0.0) for place in self._scope(each)[:count]] for each in queries]
         different = list(dict.fromkeys(queries))

@@ -13,6 +13,8 @@ from .examples import Example
 from .sentence_encoder import SentenceEncoder
 from .textbook import Textbook
 
+LONGEST = 256
+"""pieces of question, choice and context that are read together, at most"""
 SHARPNESS = 20.0
 """makes similarities into probabilities; what is most probable does not depend on it"""
 
@@ -67,7 +69,8 @@ def fine_tuned(
 ) -> list[Tensor]:
     """A sentence encoder that reads question, candidate and paragraphs together, all of it trained. Arguments as of `frozen`."""
     assert settings.path is not None
-    rival = CrossEncoder(SentenceEncoder.load(settings.path), seed=seed)
+    encoder = SentenceEncoder.load(settings.path)
+    rival = CrossEncoder(encoder, longest=min(LONGEST, encoder.positions), seed=seed)
     rival.fit(
         [each for each in readable(train, learned) if each.answer is not None],
         epochs=settings.epochs,

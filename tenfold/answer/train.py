@@ -20,7 +20,7 @@ from .trainings import Training, leg, remarks, trainings_of, workbench
 if TYPE_CHECKING:
     from ..core.run import Run
 
-KEPT = ("curve", "answers", "solver")
+KEPT = ("curve", "answers", "solver", "vectors")
 """of a training, what the evaluation and the demo need"""
 
 
@@ -32,7 +32,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     Raises:
         UsageError: several processes share the run, which `crew.workers` is for; or a book, vectors or a parser are missing.
     """
-    bench = workbench(config, 0)  # a book that cannot be read is missed now, and not in a worker
+    workbench(config, 0)  # a book that cannot be read is missed now, and not in a worker
     if run.is_writer:
         for remark in remarks(config.book):
             print(remark, file=sys.stderr)
@@ -45,7 +45,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
         engine=config.crew.engine,
         log=partial(_log, config, run),
     )
-    run.save({"trainings": kept_of(states, KEPT), "vectors": bench.kept_vectors}, name="best")
+    run.save({"trainings": kept_of(states, KEPT)}, name="best")
     metrics = final_metrics(config, states)
     draw_pictures(run, config, states, metrics)
     return metrics

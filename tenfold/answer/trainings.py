@@ -166,6 +166,14 @@ class Workbench:
         return solver
 
 
+def workbench_of(config: Config, training: Training, state: State) -> Workbench:
+    """Of a training that is done, with the word vectors that it has learned with."""
+    kept = state.get("vectors")
+    if kept is None:
+        return workbench(config, training.replica)
+    return Workbench(config, training.replica, StaticVectors.of_state(kept))
+
+
 @lru_cache(maxsize=4)
 def workbench(config: Config, replica: int) -> Workbench:
     """Of a run's replica; made once in a process, as parsing takes longer than many a leg."""
@@ -203,7 +211,10 @@ def answers_of(config: Config, training: Training, bench: Workbench, state: Stat
 def trained_solver(config: Config, training: Training, bench: Workbench, state: State) -> Solver:
     """The network of a training as it has become."""
     solver = _solver(config, training, bench)
-    solver.load_state_dict(state["solver"])
+    try:
+        solver.load_state_dict(state["solver"])
+    except RuntimeError as error:
+        raise UsageError(f"the weights are of a network of other settings: {error}") from error
     return bench.show(solver)
 
 
@@ -256,7 +267,8 @@ def _solver_leg(config: Config, training: Training, bench: Workbench, state: Sta
         learn(solver, optimizer, stages[number], epochs, settings.fit, seed=derive_seed(config.seed, training.replica))
         after |= {"stage": number, "optimizer": on_cpu(optimizer.state_dict())}
     answers = _named(questions, answer_all(solver, questions))
-    return _measured(bench, after | {"solver": on_cpu(solver.state_dict())}, answers)
+    after |= {"solver": on_cpu(solver.state_dict()), "vectors": bench.kept_vectors}
+    return _measured(bench, after, answers)
 
 
 def _measured(bench: Workbench, state: State, answers: dict[str, list[float]]) -> State:
@@ -310,6 +322,8 @@ def _opened(path: object, split: str | None) -> Textbook:
 
 def _held_out(book: Textbook, share: float) -> set[str]:
     """A fixed random share of the lessons, at least one and never all."""
+    if len(book.lessons) < 2:
+        raise UsageError(f"{book.name} has {len(book.lessons)} lessons, but must have at least 2 to hold some out")
     random = torch.Generator().manual_seed(0)
     order = torch.randperm(len(book.lessons), generator=random).tolist()
     count = min(max(1, round(share * len(order))), len(order) - 1)

@@ -101,5 +101,17 @@ class WordFeatures(nn.Module):
         if self.characters is None:
             return vectors
         # each different word once: a batch has some hundred of them, and thousands of places
-        different, place = words.unique(return_inverse=True)
+        different, place = _different(words)
         return torch.cat([vectors, self.characters(self.spelling[different])[place]], dim=-1)
+
+
+def _different(words: Tensor) -> tuple[Tensor, Tensor]:
+    """The different numbers in the order in which they first come, and the place of each among those.
+
+    Not in the order of the numbers: these depend on what was read before, and sums in another order are rounded otherwise.
+    """
+    different, place = words.unique(return_inverse=True)
+    first = torch.full_like(different, words.numel())
+    first.scatter_reduce_(0, place.flatten(), torch.arange(words.numel(), device=words.device), "amin")
+    order = first.argsort()
+    return different[order], order.argsort()[place]

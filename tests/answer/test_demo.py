@@ -135,7 +135,6 @@ def test_chapters_without_a_quiz_are_answered_and_adapted_to(demo: AnswerDemo, t
     assert shares(plain) != shares(adapted)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Retrieval.best fails on no query")
 def test_chapters_of_nothing_to_ask_cannot_be_adapted_to(demo: AnswerDemo, tmp_path: Path) -> None:
     (tmp_path / "rain.md").write_text("# Rain\n\nRain falls.\n\nSnow falls too.\n")
     with pytest.raises(UsageError, match="no question has two paragraphs"):
@@ -208,9 +207,9 @@ def test_an_empty_choice_is_refused(demo: AnswerDemo, chapters: Path) -> None:
 def test_the_best_method_of_a_run_answers(
     config: Config, methods: tuple[MethodName, ...], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = {Training(method, 0).file: {"solver": {"is": method}} for method in methods}
-    opened = replace(config, methods=methods), {"trainings": states, "vectors": None}
-    monkeypatch.setattr("tenfold.answer.demo.open_trained", lambda *_: opened)
+    states = {Training(method, 0): {"solver": {"is": method}, "vectors": None} for method in methods}
+    opened = replace(config, methods=methods), states
+    monkeypatch.setattr("tenfold.answer.demo.load_run", lambda _: opened)
     found = load(Path("run"))
     assert found._method == chosen
     assert found._state["solver"] == {"is": chosen}

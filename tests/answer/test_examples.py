@@ -378,7 +378,6 @@ def test_a_book_without_a_lesson_has_no_example() -> None:
     assert encoder().questions(Textbook("none", ())) == []
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Retrieval.best fails on no query")
 def test_a_book_without_a_question_has_no_example() -> None:
     assert encoder().questions(asking(paragraphs=["Rain falls."])) == []
 

@@ -138,7 +138,6 @@ def test_questions_and_choices_that_will_not_do(
         reader.answer(question, choices, lesson="c0")
 
 
-@pytest.mark.xfail(strict=True, reason="a text is taken for its letters")
 def test_one_text_is_not_a_list_of_choices(reader: TextbookReader) -> None:
     with pytest.raises(UsageError, match="choices"):
         reader.answer("Which?", "red", lesson="c0")
@@ -240,12 +239,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, TextGraph]]:
     "texts",
     [
         ("Rain falls. It is wet.", "Snow falls too."),
-        pytest.param(
-            ("Rain falls on the list", "Snow falls too"),
-            marks=pytest.mark.xfail(
-                strict=True, reason="paragraphs are put together before they are cut into sentences"
-            ),
-        ),
+        ("Rain falls on the list", "Snow falls too"),
     ],
     ids=["full stops", "no full stop"],
 )

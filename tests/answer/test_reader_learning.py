@@ -120,7 +120,6 @@ def test_adapting_needs_a_question_with_two_paragraphs() -> None:
     TextbookReader(SMALL).adapt(Textbook("houses", lessons), colour_book(5, 1))
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Retrieval.best fails on no query")
 @pytest.mark.parametrize("name", ["fit", "probabilities"])
 def test_a_book_without_questions_is_no_crash(name: str) -> None:
     silent = colour_book(count=2)._with_questions(lambda question: None)
@@ -242,9 +241,7 @@ def test_a_folder_that_holds_no_reader_is_refused(reader: TextbookReader, tmp_pa
     [
         "solver",
         "settings",
-        pytest.param(
-            "vectors", marks=pytest.mark.xfail(strict=True, raises=KeyError, reason="restore takes it for granted")
-        ),
+        "vectors",
     ],
 )
 def test_a_reader_that_lacks_a_part_is_refused(reader: TextbookReader, lost: str, tmp_path: Path) -> None:

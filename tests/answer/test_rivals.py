@@ -116,7 +116,6 @@ def test_encoders_answer_and_read_no_answer(rival: Callable[..., list[Tensor]], 
     assert torch.tensor([value for row in first for value in row]).isfinite().all()
 
 
-@pytest.mark.xfail(strict=True, reason="pairs are cut to 256 pieces, which no setting changes")
 def test_an_encoder_of_fewer_positions_is_fine_tuned_too(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="sentence encoders need the library tokenizers")
     path = write_encoder(tmp_path, config={"num_attention_heads": 4}, positions=128)

@@ -175,7 +175,6 @@ def test_too_few_lessons_are_refused(tmp_path: Path) -> None:
         books_of(BookSettings(train=tmp_path), 0)
 
 
-@pytest.mark.xfail(strict=True, reason="holds no lesson out, and the run goes on with an empty book")
 def test_a_book_of_one_lesson_has_none_to_hold_out(tmp_path: Path) -> None:
     write_markdown(colour_book(count=1), tmp_path)
     with pytest.raises(UsageError, match="lesson"):
@@ -306,7 +305,6 @@ def test_into_how_many_legs_a_training_is_cut_does_not_matter(config: Config, le
     assert cut["curve"][-1][1] == whole["curve"][-1][1]
 
 
-@pytest.mark.xfail(strict=True, reason="WordFeatures goes through words by their number in the bank, and rounds by it")
 @pytest.mark.parametrize("others", [("no text",), ("tf-idf", "full open")])
 def test_a_training_is_the_same_whatever_the_process_did_before(config: Config, others: tuple[MethodName, ...]) -> None:
     """Workers share a workbench between methods, and no one knows which comes first."""
@@ -373,7 +371,6 @@ def test_evidence_is_found_where_the_chosen_candidate_is_judged_by_it(config: Co
         assert evidence_of(bench, answers) == wanted
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Retrieval.best fails on no query")
 def test_a_book_without_a_question_to_answer_has_accuracy_0(config: Config, tmp_path: Path) -> None:
     empty = Textbook("empty", (Lesson("e", "Empty", (Paragraph("e/1", "Nothing is asked here."),)),))
     state = ended(test_with(config, empty, tmp_path), "full")
