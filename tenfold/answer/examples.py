@@ -7,6 +7,7 @@ and one candidate with the paragraphs to choose from. Both have the same form, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -120,12 +121,12 @@ class Encoder:
         retrieval = retrieval or Retrieval(book, self.settings.scope)
         found = retrieval.best([query(*each) for each in asked], self.settings.paragraphs)
         rows = [(*each, tuple(paragraphs)) for each, paragraphs in zip(asked, found, strict=True)]
-        pairs = self._pairs(rows, retrieval)
+        pairs = iter(self._pairs(rows, retrieval))
         examples = []
         for _, question in book.pairs():
-            own, pairs = pairs[: len(question.choices)], pairs[len(question.choices) :]
+            own = tuple(islice(pairs, len(question.choices)))
             answer = -1 if question.answer is None else question.answer
-            examples.append(Example(question.name, tuple(own), answer, ordered=is_judgement(question)))
+            examples.append(Example(question.name, own, answer, ordered=is_judgement(question)))
         return examples
 
     def comprehension(self, book: Textbook, settings: SsocSettings) -> list[list[Example]]:
