@@ -28,7 +28,7 @@ class AnswerDemo:
         Output("answer", "text", "the most probable choice"),
         Output("choices", "table", "how probable each choice is"),
         Output("evidence", "table", "the paragraphs it was judged by"),
-        Output("attended", "table", "the words that were looked at most"),
+        Output("attended", "table", "the words, and the diagram's labels, that were looked at most"),
         Output("page", "picture", "question, choices, evidence and its graph on one page"),
     )
 
@@ -60,7 +60,7 @@ class AnswerDemo:
                 diagram=None if options.diagram is None else _diagram(options.diagram),
                 explain=True,
             )
-        looks = sorted(answer.attended, key=lambda look: -look.weight)[:STRONGEST]
+        looks = sorted((*answer.attended, *answer.labels), key=lambda look: -look.weight)[:STRONGEST]
         rows = zip(options.choices, answer.probabilities, strict=True)
         return {
             "answer": answer.choice,

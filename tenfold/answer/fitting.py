@@ -121,6 +121,14 @@ def attend(solver: Solver, example: Example) -> tuple[Tensor, list[Tensor], list
     return attended.logits[0].softmax(-1).cpu(), by_question, by_choice
 
 
+@torch.no_grad()
+def attend_diagram(solver: Solver, example: Example) -> list[Tensor]:
+    """Of each candidate, the attention over the labels of the question's own diagram (V,): the mean of question's and choice's."""
+    attended = solver.eval()(collate([example]).to(next(solver.parameters()).device))
+    weights = (attended.own_by_question + attended.own_by_choice) / 2
+    return [row[: len(pair.own.rows)].cpu() for row, pair in zip(weights, example.pairs, strict=True)]
+
+
 def _batches(stage: Stage, epoch: int, size: int, seed: int) -> Iterator[list[Example]]:
     """Every question once, in a drawn order, each with one of its examples, whose candidates are in a drawn order too.
 

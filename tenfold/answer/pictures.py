@@ -9,7 +9,7 @@ from ..core.figures import FAINT, INK, PALETTE, rendered, save_png
 from ..core.legs import State, one_thread
 from .config import SOLVERS, Config, MethodName
 from .examples import Example
-from .fitting import attend
+from .fitting import attend, attend_diagram
 from .textbook import KINDS, Kind, Question
 from .trainings import Training, Workbench, trained_solver, workbench
 
@@ -81,6 +81,10 @@ def answer_sheet(config: Config, training: Training, bench: Workbench, state: St
     probabilities, by_question, by_choice = attend(solver, example)
     place = int(probabilities.argmax())
     pair = example.pairs[place]
+    drawn = None
+    if question.diagram is not None:
+        weights = attend_diagram(solver, example)[place].tolist()
+        drawn = draw_diagram(question.diagram, weights + [0.0] * (len(question.diagram.parts) - len(weights)))
     return explanation_sheet(
         question.text,
         question.choices,
@@ -89,5 +93,5 @@ def answer_sheet(config: Config, training: Training, bench: Workbench, state: St
         PARAGRAPHS_APART.join(found.paragraph.text for found in pair.found),
         pair.context.graph,
         ((by_question[place] + by_choice[place]) / 2).tolist(),
-        None if question.diagram is None else draw_diagram(question.diagram),
+        drawn,
     )

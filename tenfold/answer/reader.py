@@ -17,8 +17,8 @@ from ..core.errors import UsageError
 from .cloze import with_cloze_questions
 from .config import ReaderSettings, Scope
 from .diagram_graph import DiagramReader, completed
-from .examples import Encoder, Pair
-from .fitting import Stage, answer_all, answer_stage, attend, learn, make_optimizer
+from .examples import Encoder, Example, Pair
+from .fitting import Stage, answer_all, answer_stage, attend, attend_diagram, learn, make_optimizer
 from .parsing import DependencyParser, ParseCache, load_parser
 from .retrieval import Retrieval, is_judgement
 from .scores import Scores, score
@@ -36,11 +36,11 @@ ASKED = "asked"
 
 
 class Look(NamedTuple):
-    """A word of the evidence, and how much it was looked at."""
+    """A word of the evidence or a label of the diagram, and how much it was looked at."""
 
     word: str
     weight: float
-    """mean of the question's and the choice's attention; all words of a candidate's context sum to 1"""
+    """mean of the question's and the choice's attention; those of a context, or of a diagram, sum to 1"""
 
 
 class Answer(NamedTuple):
@@ -56,6 +56,8 @@ class Answer(NamedTuple):
     """paragraphs that the choice was judged by, the most similar first"""
     attended: tuple[Look, ...]
     """words of the evidence in their order, each with the attention it was given; empty unless explained"""
+    labels: tuple[Look, ...]
+    """the same for the labels of the question's own diagram"""
     picture: Image | None
     """the question, its evidence and the graph, drawn; None unless explained"""
 
@@ -206,10 +208,11 @@ class TextbookReader:
         weights = (by_question[place] + by_choice[place]) / 2
         found = tuple(each.paragraph for each in pair.found)
         if not explain:
-            return Answer(choices[place], place, tuple(probabilities.tolist()), found, (), None)
+            return Answer(choices[place], place, tuple(probabilities.tolist()), found, (), (), None)
         looks = tuple(Look(*each) for each in zip(pair.context.graph.words, weights.tolist(), strict=True))
-        picture = self._picture(asked, probabilities, pair, looks)
-        return Answer(choices[place], place, tuple(probabilities.tolist()), found, looks, picture)
+        labels = self._labels(asked, example, place)
+        picture = self._picture(asked, probabilities, pair, looks, labels)
+        return Answer(choices[place], place, tuple(probabilities.tolist()), found, looks, labels, picture)
 
     # keeping
 
@@ -336,8 +339,17 @@ class TextbookReader:
             self._retrievals[key] = book, Retrieval(book, scope)  # the book too, or its id could come again
         return self._retrievals[key][1]
 
-    def _picture(self, question: Question, probabilities: Tensor, pair: Pair, looks: Sequence[Look]) -> Image:
-        from .drawing import PARAGRAPHS_APART, draw_diagram, explanation_sheet
+    def _labels(self, question: Question, example: Example, place: int) -> tuple[Look, ...]:
+        if question.diagram is None:
+            return ()
+        parts = completed(question.diagram, self._diagrams).parts
+        weights = attend_diagram(self._tables(), example)[place].tolist()
+        return tuple(Look(part.text, weight) for part, weight in zip(parts, weights, strict=False))  # of many the first
+
+    def _picture(
+        self, question: Question, probabilities: Tensor, pair: Pair, looks: Sequence[Look], labels: Sequence[Look]
+    ) -> Image:
+        from .drawing import PARAGRAPHS_APART, explanation_sheet
 
         return explanation_sheet(
             question.text,
@@ -347,8 +359,15 @@ class TextbookReader:
             PARAGRAPHS_APART.join(found.paragraph.text for found in pair.found),
             pair.context.graph,
             [look.weight for look in looks],
-            None if question.diagram is None else draw_diagram(completed(question.diagram, self._diagrams)),
+            None if question.diagram is None else self._drawn(question.diagram, labels),
         )
+
+    def _drawn(self, diagram: Diagram, labels: Sequence[Look]) -> Image:
+        from .drawing import draw_diagram
+
+        whole = completed(diagram, self._diagrams)
+        weights = [look.weight for look in labels] + [0.0] * (len(whole.parts) - len(labels))
+        return draw_diagram(whole, weights if labels else None)
 
 
 def make_solver(settings: ReaderSettings, dim: int, seed: int) -> Solver:

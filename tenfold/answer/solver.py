@@ -95,6 +95,10 @@ class Attended(NamedTuple):
     """float (P, N): attention of the question over the context's nodes, which sums to 1 (equation 5)"""
     by_choice: Tensor
     """float (P, N): of the choice"""
+    own_by_question: Tensor
+    """float (P, V): of the question over the labels of its own diagram, which sums to 1, or to 0 where there is none"""
+    own_by_choice: Tensor
+    """float (P, V): of the choice"""
 
 
 class Reading(nn.Module):
@@ -172,8 +176,8 @@ class Solver(nn.Module):
         by_q, alpha_q = self.context_by_question(h_q, nodes, mask)
         by_a, alpha_a = self.context_by_choice(h_a, nodes, mask)
         drawn, drawn_mask = self._own(batch.own)
-        own_q, _ = self.own_by_question(h_q, drawn[own], drawn_mask[own])
-        own_a, _ = self.own_by_choice(h_a, drawn[own], drawn_mask[own])
+        own_q, beta_q = self.own_by_question(h_q, drawn[own], drawn_mask[own])
+        own_a, beta_a = self.own_by_choice(h_a, drawn[own], drawn_mask[own])
         inputs = [
             h_q,
             h_a,
@@ -184,7 +188,7 @@ class Solver(nn.Module):
         ]  # equation 6; of a question without a diagram the last two are zero
         if self.compare is not None:
             inputs.append(self.compare(h_q, by_q, h_a, by_a))
-        return Attended(self._solve(torch.cat(inputs, dim=1), batch), alpha_q, alpha_a)
+        return Attended(self._solve(torch.cat(inputs, dim=1), batch), alpha_q, alpha_a, beta_q, beta_a)
 
     def _read(self, texts: Texts) -> Tensor:
         features = torch.cat([self.features(texts.rows, texts.words), texts.flags], dim=-1)

@@ -267,3 +267,13 @@ def test_the_embedded_book_can_be_asked(reader: TextbookReader) -> None:
     book = Textbook.embedded()
     found = reader.answer("Which layer is liquid?", ["crust", "outer core"], book=book, lesson="Layers of the Earth")
     assert found.evidence[0].name.startswith("01-layers")
+
+
+def test_an_explained_question_about_a_diagram_says_which_labels_were_looked_at() -> None:
+    book = diagram_book()
+    question = book.lessons[0].questions[0]
+    reader = TextbookReader(ReaderSettings(net=NetSettings(hidden=8, characters=0))).fit(book, epochs=1)
+    found = reader.answer(question.text, question.choices, lesson="Water", diagram=question.diagram, explain=True)
+    assert [look.word for look in found.labels] == ["vapour rises", "clouds form", "rain falls", "rivers run"]
+    assert sum(look.weight for look in found.labels) == pytest.approx(1, abs=1e-5)
+    assert reader.answer("What warms the sea?", ("sun", "moon"), lesson="Water", explain=True).labels == ()

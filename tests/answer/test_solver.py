@@ -11,7 +11,7 @@ from torch import Tensor
 from tenfold.answer.batching import collate, shuffled
 from tenfold.answer.config import ContextSettings, NetSettings, ReaderSettings, SsocSettings
 from tenfold.answer.examples import Encoder, Example
-from tenfold.answer.fitting import answer_all, attend
+from tenfold.answer.fitting import answer_all, attend, attend_diagram
 from tenfold.answer.loss import choice_loss
 from tenfold.answer.parsing import load_parser
 from tenfold.answer.reader import make_solver
@@ -206,3 +206,14 @@ def test_comprehension_is_the_same_network_over_paragraphs() -> None:
     solver = solver_for(NETS["f-gcn1"], made)
     logits = solver(collate([group[0] for group in groups])).logits
     assert logits.shape == (len(groups), 4)
+
+
+@every_net
+def test_the_labels_of_a_diagram_share_its_attention(net: NetSettings) -> None:
+    made = encoder()
+    with_it, without, _ = made.questions(diagram_book())
+    solver = solver_for(net, made)
+    for weights in attend_diagram(solver, with_it):
+        assert weights.shape == (4,)
+        assert weights.sum() == pytest.approx(1, abs=1e-5)
+    assert [len(weights) for weights in attend_diagram(solver, without)] == [0, 0]
