@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +22,11 @@ from tenfold.core.errors import UsageError
 from tenfold.core.legs import State
 from tenfold.core.run import Run
 
+from ..killed import KilledError, killed_after, logged
 from .small_books import colour_book
 from .test_trainings import TINY, alike, forget, mixed_book
 
 METHODS: tuple[MethodName, ...] = ("chance", "tf-idf", "no text", "plain", "full")
-
-
-class KilledError(Exception):
-    """Stands for a kill."""
 
 
 @pytest.fixture(autouse=True)
@@ -56,34 +51,12 @@ def trained(config: Config, folder: Path) -> Run:
     return Run.open(commands.train("answer", config, root=folder))
 
 
-def logged(run: Run) -> list[dict[str, Any]]:
-    return [{name: value for name, value in line.items() if name != "time"} for line in run.metrics()]
-
-
 def same(one: Run, other: Run, config: Config) -> None:
     """Metrics, learning curves and every checkpoint are the very same."""
     assert one.status["metrics"] == other.status["metrics"]
     assert logged(one) == logged(other)
     for name in ("best", "last", *(training.file for training in trainings_of(config))):
         assert alike(one.load(name=name), other.load(name=name)), name
-
-
-@contextmanager
-def killed_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The training ends by an exception right after so many checkpoints."""
-    left = saves
-    save = Run.save
-
-    def counting(run: Run, state: Any, *, name: str = "last") -> None:
-        nonlocal left
-        save(run, state, name=name)
-        left -= 1
-        if left == 0:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", counting)
-        yield
 
 
 def test_a_run_ends_with_every_metric_of_its_rows(straight: Run) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,8 @@ from tenfold.translate.evaluate import Evaluator, evaluate, falling
 from tenfold.translate.learned import load_run
 from tenfold.translate.task import Task, Unpaired
 
+from ..killed import KilledError, killed_after, logged
+
 TINY = Config(
     data=PictureSettings(size=40, crop=32, style_size=48, limit=8),
     net=NetSettings(width=4, blocks=1, critic_width=4, critic_layers=1),
@@ -38,34 +38,8 @@ TINY = Config(
 )
 
 
-class KilledError(Exception):
-    """Stands for a kill."""
-
-
 def trained(config: Config, folder: Path) -> Run:
     return Run.open(commands.train("translate", config, root=folder))
-
-
-def logged(run: Run) -> list[dict[str, Any]]:
-    return [{name: value for name, value in line.items() if name != "time"} for line in run.metrics()]
-
-
-@contextmanager
-def killed_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The training ends by an exception right after so many checkpoints."""
-    left = saves
-    save = Run.save
-
-    def counting(run: Run, state: Any, *, name: str = "last") -> None:
-        nonlocal left
-        save(run, state, name=name)
-        left -= 1
-        if left == 0:
-            raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", counting)
-        yield
 
 
 @pytest.fixture(scope="module")
