@@ -160,16 +160,15 @@ class Encoder:
     ) -> list[Pair]:
         """All pairs; everything new is parsed and looked up together, which parsers and encoders are much faster with."""
         drawings = self._lesson_drawings([(lesson, question, place) for lesson, question, place, _ in rows])
-        extras = [self._counted(question) for _, question, _, _ in rows]
+        counted = {diagram: self._counted(diagram) for diagram in {question.diagram for _, question, _, _ in rows}}
+        extras = [counted[question.diagram] for _, question, _, _ in rows]
         sentences = [[*self._split(found), *extra] for (_, _, _, found), extra in zip(rows, extras, strict=True)]
         parses = dict(_parsed(self.parser, (each for group in sentences for each in group)))
         texts = [_words(question.text) for _, question, _, _ in rows]
         choices = [_words(question.choices[place]) for _, question, place, _ in rows]
         self.bank.add([*texts, *choices, *(parse.words for parse in parses.values())])
-        self.bank.add(_words(part.text) for drawing in drawings for part in drawing.parts)
-        self.bank.add(
-            _words(part.text) for _, question, _, _ in rows for part in self._completed(question.diagram).parts
-        )
+        shown = dict.fromkeys([*drawings, *(self._completed(question.diagram) for _, question, _, _ in rows)])
+        self.bank.add(_words(part.text) for diagram in shown for part in diagram.parts)
         pairs = []
         for row, group, text, choice, drawing in zip(rows, sentences, texts, choices, drawings, strict=True):
             _, question, _, found = row
@@ -204,9 +203,9 @@ class Encoder:
             self._diagrams[diagram] = completed(diagram, self.diagrams)
         return self._diagrams[diagram]
 
-    def _counted(self, question: Question) -> list[str]:
-        """What the question's own diagram says in words (our reconstruction of the paper's)."""
-        return [] if question.diagram is None else list(count_sentences(self._completed(question.diagram)))
+    def _counted(self, diagram: Diagram | None) -> list[str]:
+        """What a question's own diagram says in words (our reconstruction of the paper's)."""
+        return list(count_sentences(self._completed(diagram)))
 
     def _lesson_drawings(self, asked: Sequence[tuple[Lesson, Question, int]]) -> list[Diagram]:
         """The diagram of the lesson that is most like each candidate; none where there is no diagram with a word in common."""

@@ -24,7 +24,7 @@ from .retrieval import Retrieval, is_judgement
 from .scores import Scores, score
 from .solver import Solver
 from .textbook import Diagram, Kind, Lesson, Paragraph, Question, Textbook
-from .vectors import StaticVectors, WordVectors, load_vectors
+from .vectors import StaticVectors, WordVectors, kept_vectors, vectors_for
 from .word_bank import WordBank
 from .word_features import WordFeatures
 
@@ -253,8 +253,8 @@ class TextbookReader:
     def state(self) -> dict[str, Any]:
         """Weights, and the word vectors that are of no file."""
         assert self._solver is not None
-        vectors = self._vectors
-        kept = vectors.state() if isinstance(vectors, StaticVectors) and self.settings.words.vectors == "book" else None
+        assert self._vectors is not None
+        kept = kept_vectors(self._vectors) if self.settings.words.vectors == "book" else None
         return {"solver": self._solver.state_dict(), "vectors": kept, "trained": list(self._trained)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -267,10 +267,7 @@ class TextbookReader:
             self._vectors = StaticVectors.of_state(state["vectors"])
         self._ready()
         assert self._solver is not None
-        try:
-            self._solver.load_state_dict(state["solver"])
-        except RuntimeError as error:
-            raise UsageError(f"the weights are of a network of other settings: {error}") from error
+        load_weights(self._solver, state["solver"])
         self._trained = [str(name) for name in state.get("trained", ())]
 
     # parts
@@ -285,17 +282,8 @@ class TextbookReader:
     def _ready(self, *books: Textbook) -> Encoder:
         """The encoder; it and the network are made when they are first needed, as some word vectors come from the books."""
         if self._encoder is None:
-            words = self.settings.words
             if self._vectors is None:
-                texts = [
-                    paragraph.text
-                    for book in (*self.library, *books)
-                    for lesson in book.lessons
-                    for paragraph in lesson.paragraphs
-                ]
-                self._vectors = load_vectors(
-                    words.vectors, path=words.path, texts=texts if words.vectors == "book" else (), dim=words.dim
-                )
+                self._vectors = vectors_for(self.settings.words, (*self.library, *books))
             self._encoder = Encoder(WordBank(self._vectors), self._parser, self.settings.context, self._diagrams)
         if self._solver is None:
             assert self._vectors is not None
@@ -325,9 +313,8 @@ class TextbookReader:
         if not books:
             raise UsageError("no book has been read yet: name one, or let the reader read, adapt or fit one first")
         if lesson is None:
-            paragraphs = tuple(paragraph for each in books[0].lessons for paragraph in each.paragraphs)
             diagrams = tuple(diagram for each in books[0].lessons for diagram in each.diagrams)
-            return Lesson(ASKED, books[0].name, paragraphs, diagrams), self._retrieval(books[0], "book")
+            return Lesson(ASKED, books[0].name, books[0].paragraphs, diagrams), self._retrieval(books[0], "book")
         holding = [each for each in books if any(lesson in (one.name, one.title) for one in each.lessons)]
         chosen = holding[0] if holding else books[0]
         return chosen.lesson(lesson), self._retrieval(chosen, "lesson")
@@ -375,6 +362,18 @@ def make_solver(settings: ReaderSettings, dim: int, seed: int) -> Solver:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         return Solver(settings.net, WordFeatures(dim, settings.net.characters))
+
+
+def load_weights(solver: Solver, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a network.
+
+    Raises:
+        UsageError: they are of another network.
+    """
+    try:
+        solver.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UsageError(f"the weights are of a network of other settings: {error}") from error
 
 
 def _kind(question: Question) -> Kind:

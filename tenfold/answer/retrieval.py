@@ -61,7 +61,7 @@ class Retrieval:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self.scope = scope
-        self.paragraphs = [paragraph for lesson in book.lessons for paragraph in lesson.paragraphs]
+        self.paragraphs = book.paragraphs
         self._places: dict[str, NDArray[np.int64]] = {}
         start = 0
         for lesson in book.lessons:

@@ -119,7 +119,7 @@ class Textbook:
         for kind, names in (
             ("lesson", [lesson.name for lesson in self.lessons]),
             ("question", [question.name for _, question in self.pairs()]),
-            ("paragraph", [paragraph.name for lesson in self.lessons for paragraph in lesson.paragraphs]),
+            ("paragraph", [paragraph.name for paragraph in self.paragraphs]),
         ):
             twice = [name for name, count in Counter(names).items() if count > 1]
             if twice:
@@ -165,6 +165,11 @@ class Textbook:
         found = Counter(question.kind for _, question in self.pairs())
         return {kind: found[kind] for kind in KINDS}
 
+    @property
+    def paragraphs(self) -> tuple[Paragraph, ...]:
+        """Of all lessons, in the book's order."""
+        return tuple(paragraph for lesson in self.lessons for paragraph in lesson.paragraphs)
+
     def pairs(self) -> Iterator[tuple[Lesson, Question]]:
         """Every question with its lesson, in the book's order."""
         return ((lesson, question) for lesson in self.lessons for question in lesson.questions)
@@ -188,10 +193,9 @@ class Textbook:
         Raises:
             UsageError: there is none.
         """
-        for lesson in self.lessons:
-            for paragraph in lesson.paragraphs:
-                if paragraph.name == name:
-                    return paragraph
+        for paragraph in self.paragraphs:
+            if paragraph.name == name:
+                return paragraph
         raise UsageError(f"there is no paragraph {name!r} in {self.name}")
 
     def without_answers(self) -> Textbook:

@@ -20,12 +20,12 @@ from .config import SOLVERS, BookSettings, Config, MethodName, ReaderSettings
 from .examples import Encoder, Example
 from .fitting import Stage, answer_all, answer_stage, learn, make_optimizer
 from .parsing import ParseCache, load_parser
-from .reader import make_solver
+from .reader import load_weights, make_solver
 from .rivals import chance, fine_tuned, frozen, nearest
 from .scores import score
 from .solver import Solver
 from .textbook import Textbook
-from .vectors import StaticVectors, WordVectors, load_vectors
+from .vectors import StaticVectors, WordVectors, kept_vectors, vectors_for
 from .word_bank import WordBank
 
 WITH_GRAPH: tuple[MethodName, ...] = ("no ssoc", "full", "full open")
@@ -104,7 +104,7 @@ class Workbench:
         self.config = config
         self.train, self.test = books_of(config.book, replica)
         context = config.reader.context
-        self.vectors = vectors or make_vectors(config, self.train)
+        self.vectors = vectors or vectors_for(config.reader.words, [self.train])
         parser = ParseCache(load_parser(context.parser), context.cache)
         self.encoder = Encoder(WordBank(self.vectors), parser, context)
 
@@ -154,11 +154,6 @@ class Workbench:
     def questions(self, method: MethodName) -> list[Example]:
         """What a method is asked."""
         return self.blind[1] if method == "no text" else self.asked
-
-    @property
-    def kept_vectors(self) -> State | None:
-        """Word vectors that are of no file, for a checkpoint; None where they can be made again."""
-        return self.vectors.state() if isinstance(self.vectors, StaticVectors) and self.vectors.name == "book" else None
 
     def show(self, solver: Solver) -> Solver:
         """The network, with all words that were read so far."""
@@ -211,10 +206,7 @@ def answers_of(config: Config, training: Training, bench: Workbench, state: Stat
 def trained_solver(config: Config, training: Training, bench: Workbench, state: State) -> Solver:
     """The network of a training as it has become."""
     solver = _solver(config, training, bench)
-    try:
-        solver.load_state_dict(state["solver"])
-    except RuntimeError as error:
-        raise UsageError(f"the weights are of a network of other settings: {error}") from error
+    load_weights(solver, state["solver"])
     return bench.show(solver)
 
 
@@ -228,17 +220,6 @@ def evidence_of(bench: Workbench, answers: Mapping[str, list[float]]) -> dict[st
             pair = examples[question.name].pairs[row.index(max(row))]
             found[question.name] = float(bool(pair.found) and pair.found[0].paragraph.name in question.evidence)
     return found
-
-
-def make_vectors(config: Config, book: Textbook) -> WordVectors:
-    """The word vectors that the settings name."""
-    words = config.reader.words
-    texts = (
-        [paragraph.text for lesson in book.lessons for paragraph in lesson.paragraphs]
-        if words.vectors == "book"
-        else []
-    )
-    return load_vectors(words.vectors, path=words.path, texts=texts, dim=words.dim)
 
 
 def without_text(book: Textbook) -> Textbook:
@@ -255,10 +236,10 @@ def _solver_leg(config: Config, training: Training, bench: Workbench, state: Sta
     stages = bench.stages(training.method)
     questions = bench.questions(training.method)
     before = state or {"leg": 0, "curve": [], "stage": 0, "optimizer": None}
-    solver = _solver(config, training, bench)
-    if state is not None:
-        solver.load_state_dict(state["solver"])
-    bench.show(solver)
+    if state is None:
+        solver = bench.show(_solver(config, training, bench))
+    else:
+        solver = trained_solver(config, training, bench, state)
     after = dict(before)
     for number, epochs in _epochs_of(stages, before["leg"], config.legs):
         optimizer = make_optimizer(solver, settings.fit)
@@ -267,7 +248,7 @@ def _solver_leg(config: Config, training: Training, bench: Workbench, state: Sta
         learn(solver, optimizer, stages[number], epochs, settings.fit, seed=derive_seed(config.seed, training.replica))
         after |= {"stage": number, "optimizer": on_cpu(optimizer.state_dict())}
     answers = _named(questions, answer_all(solver, questions))
-    after |= {"solver": on_cpu(solver.state_dict()), "vectors": bench.kept_vectors}
+    after |= {"solver": on_cpu(solver.state_dict()), "vectors": kept_vectors(bench.vectors)}
     return _measured(bench, after, answers)
 
 

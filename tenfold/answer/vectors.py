@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from ..core.batches import derive_seed
 from ..core.config import require
 from ..core.errors import UsageError
 from ..core.number_files import check_finite
+from .config import WordSettings
+from .textbook import Textbook
 from .words import split_sentences, split_words
 
 VECTORS = ("hashed", "book", "glove", "encoder")
@@ -184,6 +186,19 @@ def load_vectors(
     from .sentence_encoder import EncoderVectors, SentenceEncoder
 
     return EncoderVectors(SentenceEncoder.load(path))
+
+
+def vectors_for(settings: WordSettings, books: Iterable[Textbook]) -> WordVectors:
+    """The word vectors that settings name; those of the kind "book" are fitted on these books."""
+    texts: list[str] = []
+    if settings.vectors == "book":
+        texts = [paragraph.text for book in books for paragraph in book.paragraphs]
+    return load_vectors(settings.vectors, path=settings.path, texts=texts, dim=settings.dim)
+
+
+def kept_vectors(vectors: WordVectors) -> dict[str, Any] | None:
+    """The state of vectors that are fitted, for a checkpoint; None of those that can be made again."""
+    return vectors.state() if isinstance(vectors, StaticVectors) and vectors.name == "book" else None
 
 
 _FILES = {
