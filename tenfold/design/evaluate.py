@@ -10,7 +10,7 @@ from ..core.rl_training import Training
 from ..core.trained import open_trained
 from .archive import Archive
 from .config import Config, EvalOptions
-from .tables import dial_columns, score_columns
+from .tables import columns_of
 from .tasks import find_task
 from .trainings import judged, trainings_of
 
@@ -36,8 +36,7 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for row in dict.fromkeys(training.row for training in wanted):
         own = [found[training] for training in wanted if training.row == row]
-        columns = score_columns(own, config.judge.resamples) | dial_columns(own)
-        metrics |= {f"{row}/{name}": value for name, value in columns.items()}
+        metrics |= {f"{row}/{name}": value for name, value in columns_of(own, config.judge.resamples).items()}
     return metrics
 
 

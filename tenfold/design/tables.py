@@ -22,11 +22,16 @@ def final_metrics(config: Config, states: Mapping[Training, State]) -> dict[str,
     for task in config.tasks:
         for method in config.methods:
             row = row_of(task, method)
-            metrics |= _named(row, score_columns(rows[row], config.judge.resamples) | dial_columns(rows[row]))
+            metrics |= _named(row, columns_of(rows[row], config.judge.resamples))
     for ours, theirs in pairs(config):
         row = f"{ours} - {theirs.split()[1]}"
         metrics |= _named(row, difference_columns(rows[ours], rows[theirs], config.judge.resamples))
     return metrics
+
+
+def columns_of(own: Sequence[State], resamples: int) -> dict[str, float]:
+    """All columns of a row, from what its replicas have come to."""
+    return score_columns(own, resamples) | at_once_columns(own, resamples) | dial_columns(own)
 
 
 def mean_scores(own: Sequence[State], column: str = "score") -> NDArray[np.float64]:
@@ -44,6 +49,12 @@ def score_columns(own: Sequence[State], resamples: int) -> dict[str, float]:
         values = [state["chosen"][OWN]["scores"][goal] for state in own]
         columns[goal] = estimate(values, resamples=resamples).value
     return columns
+
+
+def at_once_columns(own: Sequence[State], resamples: int) -> dict[str, float]:
+    """Of policies: the score of what they make of a wish without chance and without a choice, averaged over the wishes."""
+    scores = [float(np.mean(list(state["at once"].values()))) for state in own if "at once" in state]
+    return {"at once": estimate(scores, resamples=resamples).value} if scores else {}
 
 
 def dial_columns(own: Sequence[State]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from stable_baselines3 import PPO
 
 from ..core.errors import UsageError
 from ..core.legs import State, one_thread
@@ -115,11 +116,12 @@ def judged(
 
     Returns:
         chosen: for each wish number (in the archive), seeds (of its last tests), found (its score by the search's own test), score, scores and facts (means over
-        tests that the search has not seen). dial, of a policy for many wishes: see `dial_masses`.
+        tests that the search has not seen). at once, of a policy: for each wish the score of its most likely design in the same tests. dial, of a
+        policy for many wishes: see `dial_masses`.
     """
     task, settings = archive.task, config.judge
     within = archive.first(config.calls)  # the last update of a policy may have gone beyond
-    chosen = {}
+    chosen: dict[str, dict[str, Any]] = {}
     for name, wish in wishes_of(config, task).items():
         again = seeds_of(seed_of(config.seed, training, "finalists"), name, count=settings.tests)
         unseen = seeds_of(seed_of(config.seed, training, "held out"), name, count=held_out or settings.held_out)
@@ -136,9 +138,22 @@ def judged(
             "facts": last.verdict.facts,
         }
     found: State = {"chosen": chosen}
+    if learned is not None:
+        model = policy_of(config, task, learned)
+        found["at once"] = {
+            name: Design.tested(task, most_likely_steps(model, task, wish), wish, chosen[name]["seeds"]).score
+            for name, wish in wishes_of(config, task).items()
+        }
     if learned is not None and config.wishes == "many" and task.light:
         found["dial"] = dial_masses(config, task, learned)
     return found
+
+
+def policy_of(config: Config, task: Task, learned: State) -> PPO:
+    """The policy that a training has learned, to act and not to learn on."""
+    model = untrained(task, config.policy)
+    resume_learner(model, learned)
+    return model
 
 
 def dial_masses(config: Config, task: Task, learned: State) -> list[float]:
@@ -149,8 +164,7 @@ def dial_masses(config: Config, task: Task, learned: State) -> list[float]:
 
 def dial_steps(config: Config, task: Task, learned: State) -> list[Any]:
     """The steps of those designs, least weight first."""
-    model = untrained(task, config.policy)
-    resume_learner(model, learned)
+    model = policy_of(config, task, learned)
     own = next(goal.weight for goal in task.goals if goal.name == task.light)
     wants = wants_of(config, task)
     return [most_likely_steps(model, task, task.wish(wants | {task.light: factor * own})) for factor in DIAL]

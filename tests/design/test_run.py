@@ -68,7 +68,7 @@ def test_metrics_are_named_by_row_and_column(straight: Run) -> None:
     scores = ["score", "score low", "score high"]
     searched = [*scores, "own wish", "found", "large", "low", "spare"]
     assert columns == {
-        f"{LUCKY} ppo": [*searched, "dial falls", "heaviest g", "lightest g"],
+        f"{LUCKY} ppo": [*searched, "at once", "dial falls", "heaviest g", "lightest g"],
         f"{LUCKY} cma-es": searched,
         f"{LUCKY} random": searched,
         f"{LUCKY} ppo - cma-es": [*scores, "better"],

@@ -15,6 +15,7 @@ from tenfold.core.legs import State
 from tenfold.core.rl_training import Training
 from tenfold.design.config import Config, JudgeSettings
 from tenfold.design.tables import (
+    at_once_columns,
     dial_columns,
     difference_columns,
     final_metrics,
@@ -101,6 +102,12 @@ def test_a_rise_of_rounding_is_none() -> None:
     assert dial_columns([found(0, 0, dial=[50.0, 50.0 + 1e-12, 50.0])])["dial falls"] == 1.0
 
 
+def test_what_policies_make_at_once_is_a_mean_over_wishes_and_the_middle_of_the_replicas() -> None:
+    own = [found(0, 0, **{"at once": {"own": score, "light": score + 0.2}}) for score in (0.0, 0.5, 0.6, 0.8)]
+    assert at_once_columns(own, 100) == pytest.approx({"at once": 0.65})
+    assert at_once_columns([found(0, 0)], 100) == {}
+
+
 # differences
 
 
@@ -138,7 +145,7 @@ def states_of(config: Config) -> dict[Training, State]:
     states = {}
     for number, training in enumerate(trainings_of(config)):
         score = 0.3 + number / 100
-        more = {"dial": [40.0, 30.0 + number]} if training.method == "ppo" else {}
+        more = {"dial": [40.0, 30.0 + number], "at once": {"own": 0.2}} if training.method == "ppo" else {}
         states[training] = found(score, score, curve=[[10, score / 2], [20, score]], leg=2, **more)
     return states
 
@@ -153,7 +160,7 @@ def test_final_metrics_have_rows_without_slashes_and_all_their_columns() -> None
     scores = {"score", "score low", "score high"}
     searched = scores | {"own wish", "found", "light", "calm"}
     for task in ("tenfold-Cup-v0", "tests.design.toy:Toy"):
-        assert columns[f"{task} ppo"] == searched | {"dial falls", "heaviest g", "lightest g"}
+        assert columns[f"{task} ppo"] == searched | {"at once", "dial falls", "heaviest g", "lightest g"}
         assert columns[f"{task} climbing"] == columns[f"{task} random"] == searched
         assert columns[f"{task} ppo - random"] == columns[f"{task} ppo - climbing"] == scores | {"better"}
     assert len(columns) == 2 * 5

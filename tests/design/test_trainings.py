@@ -25,6 +25,7 @@ from tenfold.design import trainings as module
 from tenfold.design.archive import Archive
 from tenfold.design.config import METHODS, Config, JudgeSettings, MethodName, PolicySettings
 from tenfold.design.designer import untrained
+from tenfold.design.recipe import Design
 from tenfold.design.search import LOT, Numbers, Search
 from tenfold.design.solid import Solid
 from tenfold.design.task import Goal, Task, Verdict
@@ -366,7 +367,8 @@ def test_what_is_chosen_was_among_the_best_and_is_scored_by_unseen_tests(
     later = made[len(archive) :]
     assert not seeds & {seed for _, seed in later}
     each = 3 * 2 + 3  # finalists, twice, and the one that is left, three times
-    assert len(later) == each * 4
+    at_once = 3 * 4 if method == "ppo" else 0  # what the policy itself makes, last of all
+    assert len(later) == each * 4 + at_once
     for number, (name, wish) in enumerate(wishes_of(config, task).items()):
         own = later[number * each : (number + 1) * each]
         choosing, last = own[:6], own[6:]
@@ -412,6 +414,24 @@ def test_fewer_designs_than_finalists_will_do() -> None:
     config = replace(TINY, calls=2, evaluations=1, judge=replace(TINY.judge, finalists=9))
     chosen = leg(config, Training(TOY, "climbing", 0), None)["chosen"]
     assert {found["number"] for found in chosen.values()} <= {0, 1}
+
+
+def test_a_policy_is_judged_by_what_it_makes_at_once_in_the_same_tests() -> None:
+    """With weights of zero a policy makes the same of any wish: the middle of all."""
+    config, task = replace(TINY, tasks=(LUCKY,), evaluations=1), Lucky()
+    training = Training(LUCKY, "ppo", 0)
+    state = leg(config, training, None)
+    model = untrained(task, config.policy)
+    with torch.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.zero_()
+    found = judged(config, training, archive_of(state, LUCKY), learner_state(model))
+    assert found["chosen"] == state["chosen"]
+    for name, wish in wishes_of(config, task).items():
+        middle = Design.tested(task, np.zeros((3, 3)), wish, state["chosen"][name]["seeds"])
+        assert found["at once"][name] == middle.score
+    assert set(state["at once"]) == set(found["at once"])
+    assert "at once" not in leg(config, Training(LUCKY, "random", 0), None)
 
 
 # the dial
