@@ -137,7 +137,7 @@ def _eval(given: Arguments) -> None:
         rows.setdefault(row, {})[column] = value
     columns = list(dict.fromkeys(column for values in rows.values() for column in values))
     cells = [[f"{values[name]:.4f}" if name in values else "" for name in columns] for values in rows.values()]
-    _print_table(["", *columns], [[row, *own] for row, own in zip(rows, cells, strict=True)])
+    _print_numbers(["", *columns], [[row, *own] for row, own in zip(rows, cells, strict=True)])
 
 
 def _demo(given: Arguments) -> None:
@@ -338,7 +338,7 @@ def _print_comparison(folders: Sequence[Path]) -> None:
     print_comparison(comparison(folders))
 
 
-def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+def _print_table(columns: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -347,7 +347,29 @@ def _print_table(columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=width).print(table)
+
+
+def _print_numbers(columns: list[str], rows: list[list[str]]) -> None:
+    """A table whose cells are never folded if that can be helped, as half a number on a line looks like a whole one.
+
+    Into a pipe, lines are as long as they need to be; in a terminal that is too narrow, rows become columns.
+    """
+    from rich.console import Console
+
+    console = Console()
+    whole = [columns, *rows]
+    turned = [list(line) for line in zip(*whole, strict=True)]
+    if not console.is_terminal:
+        _print_table(columns, rows, width=_width(whole))
+    elif _width(whole) <= console.width or _width(whole) <= _width(turned):
+        _print_table(columns, rows)
+    else:
+        _print_table(turned[0], turned[1:])
+
+
+def _width(lines: list[list[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(*lines, strict=True))
 
 
 def console() -> NoReturn:

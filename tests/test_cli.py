@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,28 @@ def test_eval_prints_one_row_for_each_scale(smoke_run: Path, capsys: pytest.Capt
     assert [row.split()[:2] for row in rows] == [["batch", "0.65"], ["batch", "1.00"]]
     assert float(rows[1].split()[3]) == 1.0
     assert all(0.3 < float(row.split()[2]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(("terminal", "width", "turned"), [(True, 30, True), (True, 60, False), (False, 30, False)])
+def test_eval_folds_no_number(
+    terminal: bool, width: int, turned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A narrow terminal gets rows as columns, a pipe gets whole lines."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("rich.console.Console.is_terminal", terminal)
+    columns = ["", "accuracy", "relative cost", "largest gap"]
+    program._print_numbers(columns, [["batch 0.65", "0.8123", "0.6501", "0.0312"]])
+    printed = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)  # without bold and plain
+    lines = [line.split() for line in printed.splitlines()]
+    if turned:
+        assert lines == [
+            ["batch", "0.65"],
+            ["accuracy", "0.8123"],
+            ["relative", "cost", "0.6501"],
+            ["largest", "gap", "0.0312"],
+        ]
+    else:
+        assert lines == [" ".join(columns).split(), ["batch", "0.65", "0.8123", "0.6501", "0.0312"]]
 
 
 def test_demo_takes_a_folder_of_any_pictures(
