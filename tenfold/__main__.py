@@ -19,6 +19,8 @@ from .catalog import METHODS, find
 from .core.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from .core.demo import Files, Pictures
 
 Arguments = list[str]
@@ -338,7 +340,7 @@ def _print_comparison(folders: Sequence[Path]) -> None:
     print_comparison(comparison(folders))
 
 
-def _print_table(columns: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
+def _print_table(columns: list[str], rows: list[list[str]], console: Console | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -347,25 +349,19 @@ def _print_table(columns: list[str], rows: list[list[str]], *, width: int | None
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=width).print(table)
+    (console or Console()).print(table)
 
 
 def _print_numbers(columns: list[str], rows: list[list[str]]) -> None:
-    """A table whose cells are never folded if that can be helped, as half a number on a line looks like a whole one.
+    """A table whose cells are never folded if that can be helped, as half a number on a line looks like a whole one: in a terminal
+    that is too narrow, rows become columns."""
+    from .core.report import whole_lines
 
-    Into a pipe, lines are as long as they need to be; in a terminal that is too narrow, rows become columns.
-    """
-    from rich.console import Console
-
-    console = Console()
+    console = whole_lines()
     whole = [columns, *rows]
     turned = [list(line) for line in zip(*whole, strict=True)]
-    if not console.is_terminal:
-        _print_table(columns, rows, width=_width(whole))
-    elif _width(whole) <= console.width or _width(whole) <= _width(turned):
-        _print_table(columns, rows)
-    else:
-        _print_table(turned[0], turned[1:])
+    first, *others = whole if _width(whole) <= max(console.width, _width(turned)) else turned
+    _print_table(first, others, console)
 
 
 def _width(lines: list[list[str]]) -> int:

@@ -38,14 +38,10 @@ def comparison(runs: Sequence[Path]) -> list[Table]:
 def print_comparison(tables: Sequence[Table], *, console: Console | None = None) -> None:
     """Print tables to the terminal, or to the given rich console; into a pipe, lines are as long as they need to be."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    if console is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=_PIPE_WIDTH)
+    console = console or whole_lines()
     for table in tables:
         parts = table.parts() or [table]
         for number, part in enumerate(parts):
@@ -54,6 +50,14 @@ def print_comparison(tables: Sequence[Table], *, console: Console | None = None)
             grid.caption = Text(table.basis) if number == len(parts) - 1 else None
             _fill(grid, part, console.width)
             console.print(grid)
+
+
+def whole_lines() -> Console:
+    """The terminal; into a pipe, lines are as long as they need to be."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def _fill(grid: Grid, table: Table, width: int) -> None:

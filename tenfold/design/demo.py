@@ -10,16 +10,16 @@ from typing import Any
 from ..core.demo import Files, Output, Rows
 from ..core.errors import UsageError
 from ..core.legs import State, one_thread
-from ..core.rl_training import Training, resume_learner
+from ..core.rl_training import Training
 from .archive import Archive
 from .config import Config, DemoOptions, numbers_of
-from .designer import finalists, most_likely_steps, seeds_of, untrained
+from .designer import finalists, most_likely_steps, seeds_of
 from .evaluate import load_run
 from .mesh import mesh_bytes
 from .recipe import Design, Portfolio
 from .task import Task, Wish
 from .tasks import find_task
-from .trainings import wants_of
+from .trainings import policy_of, wants_of
 
 TESTS = 3
 """of each design that is shown"""
@@ -91,8 +91,7 @@ class DesignDemo:
             raise UsageError(
                 f"by is policy and replica is {replica}, but the run has {self._config.replicas} trainings of each of {', '.join(self._config.methods)}"
             )
-        model = untrained(task, self._config.policy)
-        resume_learner(model, self._learned[training]["model"])
+        model = policy_of(self._config, task, self._learned[training]["model"])
         return Design.tested(task, most_likely_steps(model, task, wish), wish, [0])
 
 

@@ -19,7 +19,7 @@ from .drawing import draw_sheet, turntable
 from .recipe import Portfolio, caption
 from .task import Task
 from .tasks import find_task
-from .trainings import DIAL, OWN, chosen_design, dial_steps, trainings_of, wishes_of
+from .trainings import DIAL, OWN, chosen_design, dial_steps, policy_of, trainings_of, wishes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,9 @@ def wishes_picture(config: Config, task: Task, name: str, states: Mapping[Traini
 
 def dial_picture(config: Config, task: Task, state: State) -> Image:
     """What a trained policy makes, without chance, while the weight of the goal that wants little material grows."""
-    built = [task.space.build(steps).surface() for steps in dial_steps(config, task, state["model"])]
+    built = [
+        task.space.build(steps).surface() for steps in dial_steps(config, task, policy_of(config, task, state["model"]))
+    ]
     captions = [
         f"weight of {task.light} x {factor:g}: {mass:.0f} g" for factor, mass in zip(DIAL, state["dial"], strict=True)
     ]

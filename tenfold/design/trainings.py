@@ -121,8 +121,9 @@ def judged(
     """
     task, settings = archive.task, config.judge
     within = archive.first(config.calls)  # the last update of a policy may have gone beyond
+    wishes = wishes_of(config, task)
     chosen: dict[str, dict[str, Any]] = {}
-    for name, wish in wishes_of(config, task).items():
+    for name, wish in wishes.items():
         again = seeds_of(seed_of(config.seed, training, "finalists"), name, count=settings.tests)
         unseen = seeds_of(seed_of(config.seed, training, "held out"), name, count=held_out or settings.held_out)
         numbers = within.best(wish.weights, settings.finalists)
@@ -142,10 +143,10 @@ def judged(
         model = policy_of(config, task, learned)
         found["at once"] = {
             name: Design.tested(task, most_likely_steps(model, task, wish), wish, chosen[name]["seeds"]).score
-            for name, wish in wishes_of(config, task).items()
+            for name, wish in wishes.items()
         }
-    if learned is not None and config.wishes == "many" and task.light:
-        found["dial"] = dial_masses(config, task, learned)
+        if config.wishes == "many" and task.light:
+            found["dial"] = dial_masses(config, task, model)
     return found
 
 
@@ -156,15 +157,14 @@ def policy_of(config: Config, task: Task, learned: State) -> PPO:
     return model
 
 
-def dial_masses(config: Config, task: Task, learned: State) -> list[float]:
+def dial_masses(config: Config, task: Task, model: PPO) -> list[float]:
     """Mass (g) of what a policy makes, without chance, while the weight of the goal that wants little material grows; see `DIAL`."""
-    designs = [task.space.build(steps) for steps in dial_steps(config, task, learned)]
+    designs = [task.space.build(steps) for steps in dial_steps(config, task, model)]
     return [1000 * solid.bulk().volume * task.material.density for solid in designs]
 
 
-def dial_steps(config: Config, task: Task, learned: State) -> list[Any]:
+def dial_steps(config: Config, task: Task, model: PPO) -> list[Any]:
     """The steps of those designs, least weight first."""
-    model = policy_of(config, task, learned)
     own = next(goal.weight for goal in task.goals if goal.name == task.light)
     wants = wants_of(config, task)
     return [most_likely_steps(model, task, task.wish(wants | {task.light: factor * own})) for factor in DIAL]

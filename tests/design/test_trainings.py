@@ -444,11 +444,10 @@ def test_a_dial_has_the_mass_of_what_the_policy_makes() -> None:
     with torch.no_grad():
         for parameter in model.policy.parameters():
             parameter.zero_()
-    state = learner_state(model)
-    masses = dial_masses(config, task, state)
+    masses = dial_masses(config, task, model)
     middle = task.space.build(np.zeros((3, 3))).bulk().volume * task.material.density * 1000
     assert masses == pytest.approx([middle] * len(DIAL))
-    assert all(np.array_equal(steps, np.zeros((3, 3))) for steps in dial_steps(config, task, state))
+    assert all(np.array_equal(steps, np.zeros((3, 3))) for steps in dial_steps(config, task, model))
 
 
 def test_a_dial_turns_the_weight_of_little_material_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +463,7 @@ def test_a_dial_turns_the_weight_of_little_material_alone(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "most_likely_steps", steps)
     task = Weighted()
     config = replace(TINY, wants=("size_ml=70",))
-    dial_masses(config, task, learner_state(untrained(task, config.policy)))
+    dial_masses(config, task, untrained(task, config.policy))
     assert [wish.pop("spare") for wish in asked] == [0.75, 1.5, 3, 6, 12]
     assert all(wish == {"large": 1, "low": 2, "size_ml": 70} for wish in asked)
 
