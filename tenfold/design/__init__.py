@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..core.lazily import lazy_names
-from .registration import register_where_wanted
+from .registration import register_where_installed
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -70,5 +70,5 @@ __all__ = [
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)
 
-# no more than a name for each task, and only where Gymnasium is loaded already; else `environment` does it
-register_where_wanted()
+# as packages of environments do: a name for each task, none of which is loaded
+register_where_installed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from importlib.util import find_spec
 
 from .tasks import HOME
 
@@ -17,7 +17,10 @@ def register() -> None:
             gym.register(known, "tenfold.design.environment:DesignEnv", kwargs={"task": name})
 
 
-def register_where_wanted() -> None:
-    """Register if Gymnasium is loaded already: who has not loaded it does not wait for it."""
-    if "gymnasium" in sys.modules:
+def register_where_installed() -> None:
+    """Register if there is a Gymnasium to register with.
+
+    Not only if it is loaded already: who imports this package first, and Gymnasium after it, would look for the tasks in vain.
+    """
+    if find_spec("gymnasium") is not None:
         register()
