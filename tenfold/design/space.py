@@ -57,7 +57,7 @@ def readable(step: NDArray[np.float64] | NDArray[np.float32], width: int) -> Ste
     numbers = np.asarray(step, dtype=np.float64).ravel()
     if numbers.size != width:
         raise ValueError(f"a step has {numbers.size} numbers, but must have {width}")
-    clean: Steps = np.clip(np.nan_to_num(numbers, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    clean: Steps = np.clip(np.where(np.isnan(numbers), 0.0, numbers), -1.0, 1.0)
     return clean
 
 

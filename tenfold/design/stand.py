@@ -109,9 +109,7 @@ class StandBlocks(VoxelBlocks):
             return np.zeros(self.half, dtype=np.bool_)
         cells, _ = self.seat_cells(steps[0])
         for step in steps[1:]:
-            block = self.block(step)
-            mask = block.mask(self.half)
-            cells = cells & ~mask if block.carve else cells | mask
+            self.block(step).put(cells)
         return cells & ~self.reached(self.seat(steps[0])[0])[:, None, :]
 
     def reached(self, seat: Seat) -> Cells:

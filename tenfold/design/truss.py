@@ -173,14 +173,15 @@ class _Draft:
             if len(found) == count:
                 break
             if (min(joint, other), max(joint, other)) in self.bars or not (
-                any(self._between(m, joint, other) for m in range(len(self.places)) if m not in (joint, other))
-                or any(self._along(joint, other, known) for known in found)
+                any(self._along(joint, other, known) for known in found)
                 or any(
                     self._along(end, far, pair[0] + pair[1] - end)
                     for end, far in ((joint, other), (other, joint))
                     for pair in self.bars
                     if end in pair
                 )
+                # last, as it takes longest
+                or any(self._between(m, joint, other) for m in range(len(self.places)) if m not in (joint, other))
             ):
                 found.append(other)
         return found

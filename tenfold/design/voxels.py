@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import ClassVar
 
 import numpy as np
@@ -167,12 +169,17 @@ def _grown(
     if along_x_first:
         while right < wide and rows[right][z] & run == run:
             right += 1
-    while top < high and all(rows[i][top] & run == run for i in range(x, right)):
+    while top < high and _full([row[top] for row in rows[x:right]], run):
         top += 1
     if not along_x_first:
-        while right < wide and all(rows[right][k] & run == run for k in range(z, top)):
+        while right < wide and _full(rows[right][z:top], run):
             right += 1
     return right, top
+
+
+def _full(rows: list[int], run: int) -> bool:
+    """Whether all rows have the whole run."""
+    return reduce(and_, rows, run) == run
 
 
 def standing(cells: Cells) -> Cells:
@@ -208,17 +215,15 @@ class Block:
     lean: float
     """how many cells further along x each layer is than the one below, in [-1, 1]"""
 
-    def mask(self, half: tuple[int, int, int]) -> Cells:
-        """Its cells in a half of this shape."""
-        layers = np.arange(half[2])
-        below = np.round(self.lean * (layers - self.z[0]))
-        above = np.round(self.lean * (layers + 1 - self.z[0]))  # a layer reaches under the next, to share faces with it
-        x = np.arange(half[0])[:, None]
-        side = (x >= self.x[0] + np.minimum(below, above)) & (x < self.x[1] + np.maximum(below, above))
-        side &= (layers >= self.z[0]) & (layers < self.z[1])
-        cells = np.zeros(half, dtype=np.bool_)
-        cells[:, self.y[0] : self.y[1], :] = side[:, None, :]
-        return cells
+    def put(self, cells: Cells) -> None:
+        """Add it to the cells of a half, or carve it out of them."""
+        wide, _, high = cells.shape
+        for layer in range(self.z[0], min(self.z[1], high)):
+            # a layer reaches under the next, to share faces with it
+            moved = sorted(round(self.lean * (layer + more - self.z[0])) for more in (0, 1))
+            first, end = max(0, self.x[0] + moved[0]), min(wide, self.x[1] + moved[1])
+            if first < end:
+                cells[first:end, self.y[0] : self.y[1], layer] = not self.carve
 
 
 class VoxelBlocks(DesignSpace):
@@ -259,11 +264,7 @@ class VoxelBlocks(DesignSpace):
         """The half (nx, ny / 2, nz) as steps have left it, joined or not."""
         cells = np.zeros(self.half, dtype=np.bool_)
         for step in steps:
-            block = self.block(step)
-            if block.carve:
-                cells &= ~block.mask(self.half)
-            else:
-                cells |= block.mask(self.half)
+            self.block(step).put(cells)
         return cells
 
     def whole(self, steps: Steps) -> Cells:
