@@ -34,7 +34,7 @@ def map_action(action: Tensor, latents: int, *, scale: float = 1.0) -> Tensor:
 
 def reparametrize(mu: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
     """z = mu + sigma * noise, elementwise; (B, n) each."""
-    return mu + sigma * noise
+    return torch.addcmul(mu, sigma, noise)
 
 
 def negative_log_likelihood(predicted: Tensor, target: Tensor, likelihood: Likelihood) -> Tensor:

@@ -186,7 +186,7 @@ class Governed(ActorCriticPolicy):
         lesson = self._lesson[0]
         if lesson is None:
             return values, log_prob, entropy
-        mu, sigma = (weigh_gradient(each, self._aux_weight) for each in self.latents.take())
+        mu, sigma = weigh_gradient(*self.latents.take(), self._aux_weight)
         losses = self.vae.losses(mu, sigma, lesson.moves, lesson.targets, lesson.mask)
         self.noted.append((losses.reconstruction.detach(), losses.kl.detach()))
         return values, ride_along(log_prob, losses.total), entropy
@@ -213,6 +213,17 @@ class Governed(ActorCriticPolicy):
             settings=settings,
         ).to(self.device)
 
+    def train(self, mode: bool = True) -> Governed:
+        """As the parent's; the model's encoder is the actor's, and need not be told twice with every rollout."""
+        self.training = mode
+        for child in self.children():
+            if child is self.vae:
+                child.training = mode
+                self.vae.decoder.train(mode)
+            else:
+                child.train(mode)
+        return self
+
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """Those of actor and critic, whose gradient the algorithm clips together; the decoder's would make it clip more than it should."""
         if not hasattr(self, "vae") or not recurse:
@@ -223,15 +234,26 @@ class Governed(ActorCriticPolicy):
         return iter(self._clipped)
 
     def _let_decoder_learn(self) -> None:
-        """Give the optimizer the decoder's weights, which it steps in one go where it can: they are none of the plain algorithm's."""
-        group: dict[str, Any] = {"params": list(self.vae.decoder.parameters())}
-        if isinstance(self.optimizer, torch.optim.Adam) and not self.optimizer.defaults["foreach"]:
-            group["fused"] = True
-        self.optimizer.add_param_group(group)
+        """Give the optimizer the decoder's weights, which are none of the plain algorithm's.
+
+        Where there is a model to learn, Adam steps all weights in one call and RMSprop in a few, which is quicker and rounds otherwise;
+        without it every bit is the plain algorithm's.
+        """
+        optimizer = self.optimizer
+        optimizer.param_groups[0]["params"].extend(self.vae.decoder.parameters())
+        quicker = _QUICKER.get(type(optimizer))
+        chosen = optimizer.defaults.get("foreach") is not None or optimizer.defaults.get("fused") is not None
+        if self._aux_weight > 0 and quicker and not chosen:
+            for group in optimizer.param_groups:
+                group[quicker] = True
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         own = {"latent": self._latent, "aux_weight": self._aux_weight, "auxiliary": self._auxiliary}
         return super()._get_constructor_parameters() | own
+
+
+_QUICKER = {torch.optim.Adam: "fused", torch.optim.AdamW: "fused", torch.optim.RMSprop: "foreach"}
+"""how an optimizer steps many small weights quickly"""
 
 
 class TwoInputs(MlpExtractor):
@@ -268,25 +290,25 @@ def ride_along(values: Tensor, loss: Tensor) -> Tensor:
 
 
 class _Weigh(torch.autograd.Function):
-    """The first argument as it is; its gradient is multiplied by the second."""
+    """The first arguments as they are; their gradients are multiplied by the last."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: float) -> Tensor:
+    def forward(ctx: Any, mu: Tensor, sigma: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         ctx.weight = weight
-        return values.view_as(values)
+        return mu.view_as(mu), sigma.view_as(sigma)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.weight * gradient, None
+    def backward(ctx: Any, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, None]:
+        return ctx.weight * mu, ctx.weight * sigma, None
 
 
-def weigh_gradient(values: Tensor, weight: float) -> Tensor:
-    """`values`, unchanged, whose gradient is multiplied by `weight` on its way back.
+def weigh_gradient(mu: Tensor, sigma: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """`mu` and `sigma`, unchanged, whose gradients are multiplied by `weight` on their way back.
 
     So alpha weighs what reaches the encoder, while the decoder, which learns from nothing else, has its whole gradient: Adam and
     RMSprop do not mind the size of a gradient, but for their epsilon.
     """
-    return _Weigh.apply(values, weight)  # type: ignore[no-untyped-call]
+    return _Weigh.apply(mu, sigma, weight)  # type: ignore[no-untyped-call]
 
 
 class GovernedActorCriticPolicy(Governed, ActorCriticPolicy):

@@ -157,16 +157,17 @@ class ActionConditionalVAE(nn.Module):
         if self.likelihood == "bernoulli" or len(states) == 0:
             return
         values = states.double()
-        own = self.seen.clamp(max=REMEMBERED * len(values))  # weight of the past, in states
-        share = len(values) / (own + len(values))
-        shift = values.mean(0) - self.center
-        variance = (1 - share) * self.variance.double() + share * values.var(0, correction=0)
-        self.variance.copy_(variance + share * (1 - share) * shift.square())
-        self.center.add_(share * shift)
-        spread = self.variance.sqrt()
+        past = min(float(self.seen), REMEMBERED * len(values))  # its weight, in states
+        share = len(values) / (past + len(values))
+        variance, center = torch.var_mean(values, 0, correction=0)
+        shift = center - self.center
+        variance = (1 - share) * self.variance + share * variance + share * (1 - share) * shift.square()
+        self.variance.copy_(variance)
+        self.center.add_(shift, alpha=share)
         # a number that never changes has spread 0: counted as it is, as there is nothing to learn of it
-        self.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
-        self.seen.copy_(own + len(values))
+        spread = variance.sqrt()
+        self.spread.copy_(spread.where(spread > 1e-6, 1))
+        self.seen.fill_(past + len(values))
 
     # reading the latents
 

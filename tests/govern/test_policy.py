@@ -175,11 +175,16 @@ def test_a_loss_rides_along_whatever_is_made_of_the_values() -> None:
 @pytest.mark.parametrize("weight", [0.0, 0.03, 2.0])
 def test_a_weighed_gradient_is_that_of_a_weighed_loss(weight: float) -> None:
     x = torch.randn(6, requires_grad=True)
-    found = weigh_gradient(x.exp(), weight)
-    assert torch.equal(found, x.exp())
-    (gradient,) = torch.autograd.grad(found.square().sum(), x)
-    (expected,) = torch.autograd.grad(weight * x.exp().square().sum(), x)
-    torch.testing.assert_close(gradient, expected)
+    mu, sigma = weigh_gradient(x.sin(), x.exp(), weight)
+    assert torch.equal(mu, x.sin())
+    assert torch.equal(sigma, x.exp())
+    for found, given in (
+        (mu.square() + 3 * sigma, x.sin().square() + 3 * x.exp()),
+        (mu.square(), x.sin().square()),  # a model without noise reads no sigma
+    ):
+        (gradient,) = torch.autograd.grad(found.sum(), x, retain_graph=True)
+        (expected,) = torch.autograd.grad(weight * given.sum(), x)
+        torch.testing.assert_close(gradient, expected)
 
 
 def lesson(mask: bool = False) -> Lesson:
@@ -309,6 +314,37 @@ def test_the_decoder_is_optimized_and_saved() -> None:
     saved = policy.state_dict()
     for name, value in policy.vae.decoder.state_dict().items():
         assert torch.equal(saved[f"vae.decoder.{name}"], value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "quicker"), [(torch.optim.Adam, "fused"), (torch.optim.AdamW, "fused"), (torch.optim.RMSprop, "foreach")]
+)
+def test_weights_are_stepped_together_where_there_is_a_model(kind: Any, quicker: str) -> None:
+    def stepped(**options: Any) -> tuple[dict[str, Any], Tensor]:
+        torch.manual_seed(3)
+        policy = policy_of(optimizer_class=kind, **options)
+        for step in range(3):
+            for number, weight in enumerate(policy.optimizer.param_groups[0]["params"]):
+                weight.grad = torch.full_like(weight, 0.1 * (number + 1) * (-1) ** step)
+            policy.optimizer.step()
+        weights = [each.detach().flatten() for each in policy.optimizer.param_groups[0]["params"]]
+        return policy.optimizer.param_groups[0], torch.cat(weights)
+
+    group, weights = stepped()
+    assert group[quicker]
+    plain, expected = stepped(aux_weight=0.0)  # without a model every bit is the plain algorithm's
+    assert not plain["fused" if quicker == "fused" else "foreach"]
+    torch.testing.assert_close(weights, expected)
+    chosen, _ = stepped(optimizer_kwargs={"foreach": False})  # as somebody wants it
+    assert not chosen.get("fused")
+    assert chosen["foreach"] is False
+
+
+def test_the_mode_reaches_every_module() -> None:
+    policy = policy_of()
+    for mode in (False, True, False):
+        assert policy.train(mode) is policy
+        assert {module.training for module in policy.modules()} == {mode}
 
 
 def test_parameters_leave_the_decoder_out() -> None:
