@@ -1,6 +1,6 @@
 """Make a pretrained CIFAR-10 ResNet-56 resizable by a short fine-tuning, and print its accuracy against cost.
 
-    python benchmarks/resize_pretrained.py --weights cifar10_resnet56.safetensors --data DIR [--epochs 2] [--seed 0]
+    python benchmarks/resize_pretrained.py --weights cifar10_resnet56.safetensors --data DIR [--epochs 2] [--learning-rate 0.02] [--seed 0]
 
 `--weights` is a network with option-A shortcuts that reads pictures normalised with ImageNet's mean and spread; its
 classifier may be named `linear` or `fc`. `--data` holds CIFAR-10 in its binary layout.
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=0.02, help="of the network; the gates' is 5")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options = parser.parse_args()
@@ -40,7 +41,7 @@ def main() -> None:
             net=NetSettings(name="resnetA-56", width=16, half_stem=False, weights=weights),
             train=TrainSettings(
                 epochs=options.epochs,
-                learning_rate=0.02,
+                learning_rate=options.learning_rate,
                 gate_learning_rate=5.0,
                 weight_decay=1e-4,
                 scale_min=0.35,
