@@ -176,7 +176,8 @@ PRESETS: dict[str, Config] = {
     # one to two minutes on two CPU cores, real photographs of garments
     "laptop": Config(
         net=NetSettings(name="resnet-20", width=16, half_stem=True),
-        train=TrainSettings(epochs=6, distill_weight=1.0),
+        gate=GateSettings(norm="none"),
+        train=TrainSettings(epochs=6, open_share=0.3, distill_weight=1.0),
         compute=ComputeConfig(channels_last=True),
     ),
     # the paper's CIFAR experiments are not confirmed: depth, schedule and augmentation are the field's custom (He et al.)
