@@ -135,8 +135,9 @@ def test_all_weights_learn() -> None:
     batch = collate(made.questions(both_books()))
     solver = solver_for(NETS["compared"], made).train()
     choice_loss(solver(batch).logits, batch.answers).backward()
-    dead = [name for name, weight in solver.named_parameters() if weight.grad is None or not weight.grad.any()]
-    assert not dead
+    dead = {name for name, weight in solver.named_parameters() if weight.grad is None or not weight.grad.any()}
+    # what is added to all choices alike changes no choice: rounding decides whether its gradient is 0
+    assert dead <= {"score.bias"}
 
 
 def test_what_pairs_share_is_in_a_batch_once() -> None:

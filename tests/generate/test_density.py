@@ -60,8 +60,9 @@ def log_likelihood(rows: Tensor) -> Tensor:
 
 @cache
 def learned(order: Order = "index") -> LatentDensity:
-    """A good fit of 2,000 rows of `chain`; tests must leave it as it is."""
-    return LatentDensity(3, 8, order=order).fit(chain(2000, 0), epochs=60, learning_rate=1e-2, batch_size=256)
+    """A good fit of 6,000 rows of `chain`, not stopped early, which the rounding of a processor decides about; leave it as it is."""
+    settings = {"epochs": 30, "patience": 30, "learning_rate": 1e-2, "batch_size": 256}
+    return LatentDensity(3, 8, order=order).fit(chain(6000, 0), **settings)
 
 
 @cache
@@ -162,7 +163,7 @@ def test_turned_latents_have_the_same_density_in_principal_components() -> None:
 # it learns what there is to learn
 
 
-@pytest.mark.parametrize(("order", "distance"), [("index", 0.1), ("pca", 0.15), ((2, 0, 1), 0.15)])
+@pytest.mark.parametrize(("order", "distance"), [("index", 0.05), ("pca", 0.05), ((2, 0, 1), 0.05)])
 def test_a_known_density_is_recovered(order: Order, distance: float) -> None:
     rows = chain(4000, 1)
     true, found = log_likelihood(rows), learned(order).log_prob(rows).detach()
