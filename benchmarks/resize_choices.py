@@ -16,7 +16,7 @@ from typing import Any
 from tenfold import commands
 from tenfold.core.metrics import mean_and_spread
 from tenfold.core.run import Run
-from tenfold.resize.config import PRESETS, Config, GateSettings
+from tenfold.resize.config import PRESETS, Config
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {},
@@ -40,7 +40,7 @@ COLUMNS = ("resizable 0.50", "resizable 0.65", "resizable 0.80", "resizable 1.00
 
 def variant(changes: dict[str, Any], seed: int) -> Config:
     config = replace(PRESETS["laptop"], baselines=(), seed=seed)
-    config = replace(config, data=replace(config.data, holdout=0.1), gate=GateSettings(norm="batch"))
+    config = replace(config, data=replace(config.data, holdout=0.1), gate=replace(config.gate, norm="batch"))
     for name, values in changes.items():
         config = replace(
             config, **{name: replace(getattr(config, name), **values) if isinstance(values, dict) else values}

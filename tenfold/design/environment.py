@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ..core.config import require
 from .recipe import Design
-from .registration import register
 from .space import Steps, readable
 from .task import Task, Verdict
 from .tasks import find_task
@@ -126,6 +125,3 @@ class DesignEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def _observe(self) -> NDArray[np.float32]:
         return np.concatenate([self.task.space.observe(self._taken), self.task.describe(self.wish)])
-
-
-register()

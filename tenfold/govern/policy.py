@@ -213,17 +213,6 @@ class Governed(ActorCriticPolicy):
             settings=settings,
         ).to(self.device)
 
-    def train(self, mode: bool = True) -> Governed:
-        """As the parent's; the model's encoder is the actor's, and need not be told twice with every rollout."""
-        self.training = mode
-        for child in self.children():
-            if child is self.vae:
-                child.training = mode
-                self.vae.decoder.train(mode)
-            else:
-                child.train(mode)
-        return self
-
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """Those of actor and critic, whose gradient the algorithm clips together; the decoder's would make it clip more than it should."""
         if not hasattr(self, "vae") or not recurse:

@@ -138,6 +138,9 @@ def test_all_weights_learn() -> None:
     dead = {name for name, weight in solver.named_parameters() if weight.grad is None or not weight.grad.any()}
     # what is added to all choices alike changes no choice: rounding decides whether its gradient is 0
     assert dead <= {"score.bias"}
+    logits = solver(batch).logits
+    logits[logits.isfinite()].sum().backward()
+    assert solver.score.bias.grad.any()  # so that one is seen by what is not blind to it
 
 
 def test_what_pairs_share_is_in_a_batch_once() -> None:
