@@ -1,6 +1,7 @@
 """Make a pretrained CIFAR-10 ResNet-56 resizable by a short fine-tuning, and print its accuracy against cost.
 
-    python benchmarks/resize_pretrained.py --weights cifar10_resnet56.safetensors --data DIR [--epochs 2] [--learning-rate 0.02] [--seed 0]
+    python benchmarks/resize_pretrained.py --weights cifar10_resnet56.safetensors --data DIR [--epochs 2] [--learning-rate 0.02]
+        [--gate-learning-rate 5] [--seed 0]
 
 `--weights` is a network with option-A shortcuts that reads pictures normalised with ImageNet's mean and spread; its
 classifier may be named `linear` or `fc`. `--data` holds CIFAR-10 in its binary layout.
@@ -26,7 +27,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=0.02, help="of the network; the gates' is 5")
+    parser.add_argument("--learning-rate", type=float, default=0.02, help="of the network")
+    parser.add_argument("--gate-learning-rate", type=float, default=5.0, help="relative to the network's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options = parser.parse_args()
@@ -42,7 +44,7 @@ def main() -> None:
             train=TrainSettings(
                 epochs=options.epochs,
                 learning_rate=options.learning_rate,
-                gate_learning_rate=5.0,
+                gate_learning_rate=options.gate_learning_rate,
                 weight_decay=1e-4,
                 scale_min=0.35,
                 scale_weight=10.0,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.checkpoint import replace_file
 from ..core.errors import UsageError
-from .solid import Material, Surface
+from .solid import Surface
 
 ENDINGS = (".stl", ".obj", ".glb")
 """of files that `export` writes"""
@@ -90,11 +90,6 @@ def welded(surface: Surface) -> Surface:
     grid = np.round(surface.vertices * 1e6).astype(np.int64)
     _, first, place = np.unique(grid, axis=0, return_index=True, return_inverse=True)
     return Surface(surface.vertices[first], place.ravel()[surface.faces])
-
-
-def mass_g(surface: Surface, material: Material) -> float:
-    """What a closed surface full of a material weighs, in grams."""
-    return float(_volumes(surface.vertices[surface.faces]).sum()) * material.density * 1000
 
 
 def export(surface: Surface, path: Path | str, *, name: str = "design") -> None:

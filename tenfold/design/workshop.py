@@ -21,17 +21,14 @@ class Order(NamedTuple):
 
 
 class Workshop:
-    """Tests designs of one task; made by `workshop`, and counts them."""
+    """Tests designs of one task; made by `workshop`."""
 
     def __init__(self, task: Task, hands: Crew, workers: int) -> None:
         self.task = task
-        self.calls = 0
-        """designs tested so far"""
         self._hands, self._workers = hands, workers
 
     def test(self, orders: Sequence[Order]) -> list[Verdict]:
         """The verdicts in the order of the designs; they do not depend on how many workers there are."""
-        self.calls += len(orders)
         if self._workers == 1 or not orders:
             return _tested(self.task, orders)
         share = -(-len(orders) // (2 * self._workers))  # two lots for each, as designs take unequally long

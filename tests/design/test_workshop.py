@@ -25,14 +25,11 @@ def orders_of(task: Task, count: int) -> list[Order]:
     return [Order(random.uniform(-1, 1, shape), task.wish().values, number) for number in range(count)]
 
 
-def test_verdicts_are_those_of_the_task_in_order_and_are_counted() -> None:
+def test_verdicts_are_those_of_the_task_in_order() -> None:
     orders = orders_of(TOY, 5)
     with workshop(TOY) as shop:
-        assert shop.calls == 0
         found = shop.test(orders)
-        assert shop.calls == 5
         assert shop.test(orders[:2]) == found[:2]
-        assert shop.calls == 7
         assert shop.test([]) == []
     assert found == [TOY.test(TOY.space.build(each.steps), TOY.wish(), each.seed) for each in orders]
     assert len({verdict.facts["luck"] for verdict in found}) == 5
@@ -58,7 +55,6 @@ def test_verdicts_do_not_depend_on_the_workers(name: str) -> None:
         with workshop(task, workers) as shop:
             for count in (11, 1, 2):
                 assert shop.test(orders[:count]) == wanted[:count]
-            assert shop.calls == 14
 
 
 @pytest.mark.slow
