@@ -69,6 +69,8 @@ class NetSettings:
     """channels of the discriminator's first layer, at least 1 (paper: 64)"""
     critic_layers: int = 3
     """halvings of the discriminator, at least 1 (paper: 3, patches of 70 x 70 pixels); 2 are 34 x 34"""
+    critic_norm: Literal["instance", "none"] = "instance"
+    """the discriminator's: instance (paper), which hardly sees colours and contrast, or none (ours), which does"""
 
     def __post_init__(self) -> None:
         for name in ("width", "blocks", "reduction", "critic_width", "critic_layers"):
@@ -209,6 +211,7 @@ _LAPTOP = Config(
         reduction=1,
         critic_width=16,
         critic_layers=2,
+        critic_norm="none",
     ),
     # with `skip` the generator keeps what is of a domain by itself, which the identity loss would only hold it to
     loss=LossSettings(reconstruction=4.0, identity=0.0, perceptual=0.5, style=(0.5, 0.5, 0.5, 0.5), relative=True),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from ..core.errors import UsageError
 
 SLOPE = 0.2
+CriticNorm = Literal["instance", "none"]
 
 
 class PatchDiscriminator(nn.Module):
@@ -18,12 +21,14 @@ class PatchDiscriminator(nn.Module):
     Args:
         width: channels of the first layer (paper: 64); each further one doubles them, up to eight times.
         layers: halvings (paper: 3); 2 make patches of 34 x 34 pixels, for smaller pictures.
+        norm: instance (paper), or none (ours): instance norms take away how bright and how strong each channel is, so that
+            a discriminator with them hardly sees a picture's colours and contrast, and lets them go too far.
 
     Raises:
         UsageError: a number is below 1.
     """
 
-    def __init__(self, *, width: int = 64, layers: int = 3) -> None:
+    def __init__(self, *, width: int = 64, layers: int = 3, norm: CriticNorm = "instance") -> None:
         if width < 1 or layers < 1:
             raise UsageError(f"width is {width} and layers {layers}, but both must be at least 1")
         parts: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
@@ -31,8 +36,8 @@ class PatchDiscriminator(nn.Module):
         for number in range(1, layers + 1):
             wider = width * min(2**number, 8)
             stride = 2 if number < layers else 1
-            parts += [nn.Conv2d(channels, wider, 4, stride=stride, padding=1), nn.InstanceNorm2d(wider)]
-            parts.append(nn.LeakyReLU(SLOPE))
+            parts.append(nn.Conv2d(channels, wider, 4, stride=stride, padding=1))
+            parts += [nn.InstanceNorm2d(wider), nn.LeakyReLU(SLOPE)] if norm == "instance" else [nn.LeakyReLU(SLOPE)]
             channels = wider
         parts.append(nn.Conv2d(channels, 1, 4, padding=1))
         super().__init__()

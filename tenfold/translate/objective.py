@@ -76,7 +76,8 @@ class Critics(nn.Module):
     def __init__(self, domains: int, settings: NetSettings) -> None:
         super().__init__()
         self.networks = nn.ModuleList(
-            PatchDiscriminator(width=settings.critic_width, layers=settings.critic_layers) for _ in range(domains)
+            PatchDiscriminator(width=settings.critic_width, layers=settings.critic_layers, norm=settings.critic_norm)
+            for _ in range(domains)
         )
 
     def forward(self, made: Tensor, shares: Tensor, real: Sequence[Tensor]) -> Tensor:

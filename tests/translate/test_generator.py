@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tenfold.core.errors import UsageError
 from tenfold.translate import PatchDiscriminator, ResidualGenerator, SymGenerator
 from tenfold.translate.attention import CONDITIONINGS, ConditionalAttention, ConditioningName
+from tenfold.translate.discriminator import CriticNorm
 
 from .networks import normal, shaken, shares
 
@@ -308,19 +309,35 @@ def test_sizes_below_1_are_refused(width: int, blocks: int) -> None:
 # the discriminator
 
 
+@pytest.mark.parametrize("norm", ["instance", "none"])
 @pytest.mark.parametrize(("layers", "channels"), [(1, [4, 8]), (3, [4, 8, 16, 32]), (5, [4, 8, 16, 32, 32, 32])])
-def test_the_discriminator_is_that_of_the_notes(layers: int, channels: list[int]) -> None:
-    model = shaken(PatchDiscriminator(width=4, layers=layers))
+def test_the_discriminator_is_that_of_the_notes(layers: int, channels: list[int], norm: CriticNorm) -> None:
+    model = shaken(PatchDiscriminator(width=4, layers=layers, norm=norm))
     convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
     assert [part.out_channels for part in convolutions] == [*channels, 1]
     x = wanted = pictures(1, 2, 128, 96)
     for number, part in enumerate(convolutions):
         wanted = F.conv2d(wanted, part.weight, part.bias, stride=2 if number < layers else 1, padding=1)
-        if 0 < number < len(convolutions) - 1:
+        if 0 < number < len(convolutions) - 1 and norm == "instance":
             wanted = instance_norm(wanted)
         if number < len(convolutions) - 1:
             wanted = torch.where(wanted > 0, wanted, 0.2 * wanted)
     torch.testing.assert_close(model(x), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_discriminator_with_norms_does_not_see_contrast_and_one_without_does() -> None:
+    def scores(norm: CriticNorm, contrast: float) -> Tensor:
+        torch.manual_seed(0)
+        model = PatchDiscriminator(width=4, layers=2, norm=norm).double()
+        for part in model.layers:
+            if isinstance(part, nn.Conv2d) and part.bias is not None:
+                nn.init.zeros_(part.bias)
+            if isinstance(part, nn.InstanceNorm2d):
+                part.eps = 0.0
+        return model(contrast * pictures(1, 1, 64, 64))
+
+    torch.testing.assert_close(scores("instance", 0.1), scores("instance", 1.0))
+    torch.testing.assert_close(scores("none", 0.1), 0.1 * scores("none", 1.0))
 
 
 @pytest.mark.parametrize(("layers", "patch"), [(2, 34), (3, 70)])
