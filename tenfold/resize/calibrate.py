@@ -39,7 +39,8 @@ def calibrate(net: ResizableNet, images: Tensor, *, batch_size: int = 64) -> Res
 
     Args:
         net: a trained resizable network; its `train`/`eval` mode is left as it was.
-        images: (N, C, H, W) pictures like those it will see, some hundreds, normalised as in training. Not test pictures.
+        images: (N, C, H, W) pictures like those it will see, some hundreds: training pictures, normalised and augmented as in training (the
+            norm statistics of pictures without the black borders of random crops are other ones). Not test pictures.
         batch_size: size of the batches that decide together in mode ``"batch"``.
 
     Raises:

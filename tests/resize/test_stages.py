@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tenfold.core.config import DataConfig
 from tenfold.core.cost import executed_macs
+from tenfold.core.data import load_images
 from tenfold.core.task import Task
 from tenfold.nets import build_net
 from tenfold.resize import Config, GateSettings, ResizableNet
 from tenfold.resize.config import NetSettings, TrainSettings
-from tenfold.resize.stages import build_resizable, shallower, stages
+from tenfold.resize.stages import build_resizable, calibration_images, shallower, stages
 
 TASK = Task((1, 16, 16), ("a", "b", "c"), (0.5,), (0.25,))
 CONFIG = Config(net=NetSettings(name="resnet-20", width=8), train=TrainSettings(epochs=1))
@@ -65,3 +67,23 @@ def test_weights_follow_from_the_seed_and_leave_the_global_one_alone() -> None:
     weights = [net.state_dict() for net in (first, again, other)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert not torch.equal(weights[0]["network.conv1.weight"], weights[2]["network.conv1.weight"])
+
+
+def test_pictures_to_calibrate_by_are_augmented_as_in_training() -> None:
+    images = load_images(DataConfig(name="digits"), "train")
+    task = Task.of(DataConfig(name="digits"), images)
+
+    def chosen(pad: int, flip: bool) -> torch.Tensor:
+        config = replace(CONFIG, train=TrainSettings(epochs=1, pad=pad, flip=flip), calibration=40)
+        return calibration_images(config, task, images)
+
+    plain, shifted, mirrored = chosen(0, False), chosen(2, False), chosen(0, True)
+    known = task.normalized(images.fetch(torch.arange(len(images)))[0])
+    assert all((one == known).flatten(1).all(1).any() for one in plain)
+    same = [torch.equal(one, other) for one, other in zip(plain, mirrored, strict=True)]
+    back = [torch.equal(one, other.flip(2)) for one, other in zip(plain, mirrored, strict=True)]
+    assert all(a or b for a, b in zip(same, back, strict=True))
+    assert 5 < sum(same) < 35
+    moved = [not torch.equal(one, other) for one, other in zip(plain, shifted, strict=True)]
+    assert sum(moved) > 30
+    assert torch.equal(shifted, chosen(2, False))
