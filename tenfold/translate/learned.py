@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ..core.device import in_memory_order
 from ..core.trained import open_trained
 from .config import Config
 from .stages import DIALS, build_generator, stages_of
@@ -41,5 +42,6 @@ def load_run(folder: Path) -> Learned:
     for stage in stages_of(config, corners):
         network = build_generator(stage, config, corners)
         network.load_state_dict(state["networks"][stage.name])
-        networks[stage.name] = network.eval()
+        # in the order that it was trained and tested in: in the other one sums are rounded otherwise
+        networks[stage.name] = in_memory_order(network, config.compute).eval()
     return Learned(config, corners, networks)

@@ -65,7 +65,7 @@ def test_designs_side_by_side_are_those_one_by_one(name: str, vary: bool) -> Non
                 assert info["episode"]["r"] == pytest.approx(reward, abs=1e-6)
                 assert info["episode"]["l"] == length
                 assert info["TimeLimit.truncated"] is False
-        assert shop.calls == len(archive) == 6
+        assert len(archive) == 6
     for number, recipe in enumerate(recipes):
         assert archive.steps[number].tolist() == recipe["steps"]
         weights = {goal.name: recipe["goals"][goal.name] for goal in task.goals}
