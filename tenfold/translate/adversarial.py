@@ -26,6 +26,7 @@ class AdversarialLoss(nn.Module):
         discriminator: samples -> scores (N, ...); None makes a `PatchDiscriminator`.
         identity: w (paper: 5); 0 leaves it out, and saves a pass.
         learning_rate: of the discriminator's Adam with betas 0.5 and 0.999 (paper: 0.0002).
+        penalty: factor of the discriminator's gradient penalty (`loss.gradient_penalty`; paper: 0), for domains of few samples.
         replay: made samples that are kept with their mixtures (paper: 50).
         seed: of the replay's choices.
 
@@ -40,17 +41,20 @@ class AdversarialLoss(nn.Module):
         discriminator: nn.Module | None = None,
         identity: float = 5.0,
         learning_rate: float = 2e-4,
+        penalty: float = 0.0,
         replay: int = 50,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if identity < 0 or learning_rate <= 0:
+        if min(identity, penalty) < 0 or learning_rate <= 0:
             raise UsageError(
-                f"identity is {identity} and learning_rate {learning_rate}, but must be at least 0, above 0"
+                f"identity is {identity}, penalty {penalty} and learning_rate {learning_rate}, but the first two must be at "
+                "least 0, the last above 0"
             )
         self.discriminator = PatchDiscriminator() if discriminator is None else discriminator
         self.domain = domain
         self.identity = identity
+        self.penalty = penalty
         self.replay = MixtureReplay(replay, seed=seed)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), learning_rate, betas=(0.5, 0.999))
         self._real: Tensor | None = None
@@ -86,7 +90,7 @@ class AdversarialLoss(nn.Module):
         """
         assert self._real is not None, "forward comes first"
         shown, mixes = self.replay.exchange(made, mix)
-        value = loss.discrimination(self.discriminator(self._real), self.discriminator(shown), mixes[:, place])
+        value = loss.discriminator_loss(self.discriminator, self._real, shown, mixes[:, place], penalty=self.penalty)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self.optimizer.step()

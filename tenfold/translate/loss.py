@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -39,6 +39,31 @@ def discrimination(real: Tensor, made: Tensor, share: Tensor) -> Tensor:
         share: (N,), what each made one was asked to be of the domain; it weighs the real term too, as in the authors' code.
     """
     return 0.5 * (share * (adversarial(real) + per_sample(made.square()))).mean()
+
+
+def discriminator_loss(
+    discriminator: Callable[[Tensor], Tensor], real: Tensor, made: Tensor, share: Tensor, *, penalty: float
+) -> Tensor:
+    """What a discriminator learns to make small: `discrimination`, and `gradient_penalty` times a factor (paper: 0)."""
+    if penalty == 0:
+        return discrimination(discriminator(real), discriminator(made), share)
+    with torch.enable_grad():
+        real = real.detach().requires_grad_()
+        scores = discriminator(real)
+        steep = gradient_penalty(scores, real, share)
+    return discrimination(scores, discriminator(made), share) + penalty * steep
+
+
+def gradient_penalty(scores: Tensor, real: Tensor, share: Tensor) -> Tensor:
+    """How steep a discriminator is at pictures of its domain, 1/2 mean_b S'_b |d mean D(t) / dt|^2 (R1, arXiv:1801.04406).
+
+    Args:
+        scores: (N, 1, h, w), of `real`; their graph is kept, and the result has one of its own.
+        real: pictures of the domain, t (N, 3, H, W), that require a gradient.
+        share: as in `discrimination`.
+    """
+    (slope,) = torch.autograd.grad(per_sample(scores).sum(), real, create_graph=True)
+    return 0.5 * (share * slope.square().flatten(1).sum(1)).mean()
 
 
 def perceptual(made: Tensor, wanted: Tensor) -> Tensor:

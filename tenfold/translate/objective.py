@@ -71,10 +71,12 @@ class Critics(nn.Module):
     Args:
         domains: D.
         settings: their size.
+        penalty: factor of `loss.gradient_penalty`; 0 leaves it out.
     """
 
-    def __init__(self, domains: int, settings: NetSettings) -> None:
+    def __init__(self, domains: int, settings: NetSettings, *, penalty: float = 0.0) -> None:
         super().__init__()
+        self._penalty = penalty
         self.networks = nn.ModuleList(
             PatchDiscriminator(width=settings.critic_width, layers=settings.critic_layers, norm=settings.critic_norm)
             for _ in range(domains)
@@ -89,7 +91,7 @@ class Critics(nn.Module):
             real: pictures of each domain, (M, 3, H, W).
         """
         losses = [
-            loss.discrimination(network(pictures), network(made), shares[:, number])
+            loss.discriminator_loss(network, pictures, made, shares[:, number], penalty=self._penalty)
             for number, (network, pictures) in enumerate(zip(self.networks, real, strict=True))
         ]
         return torch.stack(losses).sum()

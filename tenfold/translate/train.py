@@ -147,7 +147,7 @@ def build_critics(config: Config, task: Task) -> Critics:
     """Untrained discriminators; all of a run begin with the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "critics"))
-        return Critics(len(task.domains), config.net)
+        return Critics(len(task.domains), config.net, penalty=config.train.critic_penalty)
 
 
 def log_epoch(run: Run, stage: Stage, step: int, means: Tensor, names: Sequence[str], *, critics: bool) -> Tensor:

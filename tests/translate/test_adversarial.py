@@ -120,6 +120,22 @@ def test_the_discriminators_step_gives_the_generator_no_gradient_and_is_adams() 
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_penalty_keeps_the_discriminator_flat() -> None:
+    slopes = []
+    for penalty in (0.0, 3.0):
+        judge, mix = critic(), shares()
+        adversarial = AdversarialLoss(domain, discriminator=judge, learning_rate=0.01, replay=0, penalty=penalty)
+        for number in range(30):
+            adversarial(samples(seed=number), mix=mix, model=faded)
+            adversarial.learn(samples(seed=number), mix, 1)
+        real = domain(6).requires_grad_()
+        (slope,) = torch.autograd.grad(judge(real).sum(), real)
+        slopes.append(float(slope.square().mean()))
+    assert slopes[1] < slopes[0] / 2
+    with pytest.raises(UsageError, match="penalty -1"):
+        AdversarialLoss(domain, penalty=-1)
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_samples_that_were_not_asked_to_be_of_the_domain_teach_nothing(place: int) -> None:
     mix = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -270,8 +286,8 @@ def test_a_sampler_gives_samples_that_are_there_each_as_often() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"identity": -1.0}, "identity is -1.0 and learning_rate 0.0002, but must be at least 0, above 0"),
-        ({"learning_rate": 0.0}, "identity is 5.0 and learning_rate 0.0"),
+        ({"identity": -1.0}, "identity is -1.0, penalty 0.0 and learning_rate 0.0002, but the first two must be at"),
+        ({"learning_rate": 0.0}, "identity is 5.0, penalty 0.0 and learning_rate 0.0, but .* the last above 0"),
         ({"replay": -1}, "size is -1, but must be at least 0"),
     ],
 )

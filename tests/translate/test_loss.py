@@ -9,13 +9,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tenfold.core.errors import UsageError
 from tenfold.translate import LossScales
 from tenfold.translate.loss import (
     adversarial,
     discrimination,
+    discriminator_loss,
+    gradient_penalty,
     gram,
     mixed_loss,
     per_sample,
@@ -120,6 +123,40 @@ def test_a_share_of_zero_takes_both_the_real_and_the_made_one_from_the_discrimin
         assert scores.grad is not None
         assert (scores.grad[0] == 0).all()
         torch.testing.assert_close(scores.grad[1], (0.5 * 0.4 / 2 / 9 * pull[1]).detach())
+
+
+@given(SEEDS, st.floats(0.1, 10.0))
+@settings(deadline=None)
+def test_the_gradient_penalty_of_a_linear_discriminator_is_its_weights(seed: int, factor: float) -> None:
+    """The mean over P patches of D(t) = w . t has the gradient w / P at every patch: |w|^2 / P in all, whatever t is."""
+    real, made, weight = normal(seed, 3, 2, 4, 4), normal(seed + 1, 3, 2, 4, 4), normal(seed + 2, 1, 2, 2, 2)
+    share = torch.tensor([0.2, 0.0, 0.7], dtype=torch.float64)
+
+    def discriminator(pictures: Tensor) -> Tensor:
+        return F.conv2d(pictures, weight, stride=2)
+
+    plain = discrimination(discriminator(real), discriminator(made), share)
+    found = discriminator_loss(discriminator, real, made, share, penalty=factor).detach()
+    assert float(found - plain) == pytest.approx(factor * 0.5 * float(weight.square().sum()) / 4 * 0.9 / 3)
+    assert float(discriminator_loss(discriminator, real, made, share, penalty=0)) == float(plain)
+
+
+def test_the_gradient_penalty_teaches_the_discriminator_and_not_the_pictures() -> None:
+    real, made = normal(0, 2, 2, 4, 4), normal(1, 2, 2, 4, 4)
+    layer = nn.Conv2d(2, 1, 2).double()
+    slopes = []
+    for _ in range(20):
+        layer.zero_grad()
+        with torch.no_grad():  # as in a caller that wants the value alone
+            assert discriminator_loss(layer, real, made, torch.ones(2), penalty=1.0).isfinite()
+        scores = layer(leaf := real.clone().requires_grad_())
+        value = gradient_penalty(scores, leaf, torch.ones(2))
+        value.backward()
+        slopes.append(float(value.detach()))
+        assert layer.weight.grad is not None
+        layer.weight.data -= layer.weight.grad
+    assert slopes[-1] < slopes[0] / 10
+    assert not real.requires_grad
 
 
 # of style
