@@ -93,6 +93,8 @@ class RivalSettings:
     """of elastic weight consolidation's penalty"""
     ewc_pictures: int = 1000
     """training pictures of each task that its Fisher information is measured on, at least 1"""
+    packnet_shares: tuple[float, ...] = ()
+    """share of the weights that PackNet keeps for each task, each above 0; none gives equal shares"""
     packnet_retrain: float = 0.33
     """share of a task's passes that PackNet trains for after pruning, in (0, 1)"""
     packnet_norms: Literal["own", "frozen"] = "own"
@@ -103,6 +105,9 @@ class RivalSettings:
         require(self.lwf_temperature > 0, "rivals.lwf_temperature", self.lwf_temperature, "above 0")
         require(self.ewc_weight >= 0, "rivals.ewc_weight", self.ewc_weight, "at least 0")
         require(self.ewc_pictures >= 1, "rivals.ewc_pictures", self.ewc_pictures, "at least 1")
+        require(
+            all(share > 0 for share in self.packnet_shares), "rivals.packnet_shares", self.packnet_shares, "all above 0"
+        )
         require(0 < self.packnet_retrain < 1, "rivals.packnet_retrain", self.packnet_retrain, "above 0 and below 1")
 
 
@@ -162,15 +167,26 @@ class Config:
         require(len(set(self.methods)) == len(self.methods), "methods", self.methods, "without repetition")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         count = len(self.sequence.tasks)
-        require(
-            len(self.stack.shares) in (0, count), "stack.shares", self.stack.shares, f"none, or {count}: one a task"
-        )
+        for name, shares in (
+            ("stack.shares", self.stack.shares),
+            ("rivals.packnet_shares", self.rivals.packnet_shares),
+        ):
+            require(len(shares) in (0, count), name, shares, f"none, or {count}: one a task")
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The share of the network's width that each task's slice takes, and that PackNet keeps for it."""
+        """The share of the network's width that each task's slice takes."""
+        return self.stack.shares or self._equal
+
+    @property
+    def packnet_shares(self) -> tuple[float, ...]:
+        """The share of the weights that PackNet keeps for each task."""
+        return self.rivals.packnet_shares or self._equal
+
+    @property
+    def _equal(self) -> tuple[float, ...]:
         count = len(self.sequence.tasks)
-        return self.stack.shares or (1 / count,) * count
+        return (1 / count,) * count
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,9 @@ def initialise(layer: Layer, cuts: Cuts, task: int, part: nn.Module) -> None:
     """Start a slice's layer: the first task's with the model's first channels, later ones with weights like the model's.
 
     Weights of a layer that reads fewer features than in the model are larger by the root of the ratio, so that what it gives
-    spreads as it does in the model. Later weights are drawn from a normal distribution of the model's spread.
+    spreads as it does in the model. Later weights are drawn from a normal distribution of the model's spread, those that read
+    earlier tasks' features are 0: a later task begins as a network of its own, whose head alone reads all, and takes of the
+    others what it needs.
     """
     given = _tensors(layer.module)
     if task == 0:
@@ -200,7 +202,9 @@ def initialise(layer: Layer, cuts: Cuts, task: int, part: nn.Module) -> None:
     for name, value in part.named_parameters():
         model = given[name].float()
         if name == "weight" and layer.mixes:
-            value.normal_(0, float(model.std()) * math.sqrt(model[0].numel() / value[0].numel()))
+            own = slice(None) if layer.reads.is_input else cuts.places(layer.reads, task, since=task - 1, frame=task)
+            spread = float(model.std()) * math.sqrt(model[0].numel() / value[0, own].numel())
+            value.zero_()[:, own] = spread * torch.randn_like(value[:, own])
         elif isinstance(layer.module, (*CONVOLUTIONS, nn.Linear)):
             value.normal_(float(model.mean()), float(model.std(correction=0)))
         else:

@@ -55,7 +55,7 @@ def _rival(method: Method, config: Config, model: nn.Module) -> Learner:
             )
         case "packnet":
             own = rivals.packnet_norms == "own"
-            return PackNet(model, head, shares=config.shares, retrain=rivals.packnet_retrain, own_norms=own)
+            return PackNet(model, head, shares=config.packnet_shares, retrain=rivals.packnet_retrain, own_norms=own)
         case "joint":
             return Joint(model, head)
     raise ValueError(f"{method} is no rival")

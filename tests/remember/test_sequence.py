@@ -121,6 +121,8 @@ def test_all_tasks_together_are_every_picture_once() -> None:
         (lambda: SequenceSettings(tasks=("a", "a")), "without repetition"),
         (lambda: StackSettings(shares=(0.5, 0.0)), "stack.shares is .*all above 0"),
         (lambda: Config(stack=StackSettings(shares=(0.5, 0.5))), "stack.shares is .*3: one a task"),
+        (lambda: RivalSettings(packnet_shares=(0.5, 0.0)), "rivals.packnet_shares is .*all above 0"),
+        (lambda: Config(rivals=RivalSettings(packnet_shares=(1.0,))), "rivals.packnet_shares is .*3: one a task"),
         (lambda: IndexSettings(reject=0.7), "index.reject is 0.7"),
         (lambda: RivalSettings(lwf_temperature=0), "rivals.lwf_temperature is 0"),
         (lambda: RivalSettings(packnet_retrain=1.0), "rivals.packnet_retrain is 1.0"),
