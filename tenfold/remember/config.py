@@ -10,6 +10,8 @@ from ..core.config import ComputeConfig, require
 
 Method = Literal["stack", "finetune", "lwf", "ewc", "packnet", "joint"]
 METHODS: tuple[Method, ...] = ("stack", "finetune", "lwf", "ewc", "packnet", "joint")
+_FIRST_WIDER = 1.2
+"""the first slice, which reads no other, over the others (measured, see the README)"""
 IndexKind = Literal["density", "generator", "autoencoder", "entropy"]
 
 
@@ -56,7 +58,9 @@ class StackSettings:
     """The method: slices of the network's channels."""
 
     shares: tuple[float, ...] = ()
-    """of the network's width for each task, each above 0; none gives equal shares that sum to 1"""
+    """of the network's width for each task, each above 0; none gives shares as `budget` says"""
+    budget: Literal["width", "numbers"] = "width"
+    """width: equal shares that sum to 1, so that the last task computes what the network does; numbers: as many weights as the network has, and as PackNet keeps, the first slice a fifth wider than the others"""
 
     def __post_init__(self) -> None:
         require(all(share > 0 for share in self.shares), "stack.shares", self.shares, "all above 0")
@@ -176,7 +180,12 @@ class Config:
     @property
     def shares(self) -> tuple[float, ...]:
         """The share of the network's width that each task's slice takes."""
-        return self.stack.shares or self._equal
+        if self.stack.shares or self.stack.budget == "width":
+            return self.stack.shares or self._equal
+        # task j > 0 of the share r reads itself, j - 1 more and the first: its weights are r x r (j + wider) of the network's
+        wider, later = _FIRST_WIDER, range(1, len(self.sequence.tasks))
+        share = (wider**2 + sum(wider + task for task in later)) ** -0.5
+        return (wider * share, *(share for _ in later))
 
     @property
     def packnet_shares(self) -> tuple[float, ...]:
@@ -235,6 +244,7 @@ PRESETS: dict[str, Config] = {
     # two CPU cores, real pictures of digits and garments
     "laptop": Config(
         net=NetSettings(name="resnet-14", half_stem=True),
+        stack=StackSettings(budget="numbers"),
         rivals=RivalSettings(ewc_pictures=300),
         train=TrainSettings(epochs=6),
         compute=ComputeConfig(channels_last=True),
@@ -252,7 +262,9 @@ PRESETS: dict[str, Config] = {
         compute=ComputeConfig(precision="bf16", channels_last=True),
     ),
     # what can be had everywhere in the place of the paper's three
-    "objects": replace(_sequence("mnist", "fashion-mnist", "cifar10"), index=IndexSettings()),
+    "objects": replace(
+        _sequence("mnist", "fashion-mnist", "cifar10"), stack=StackSettings(budget="numbers"), index=IndexSettings()
+    ),
     "split-cifar100": replace(
         _sequence(*(f"cifar100:{first}-{first + 9}" for first in range(0, 100, 10))),
         index=IndexSettings(),

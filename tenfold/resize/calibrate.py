@@ -34,13 +34,18 @@ LIMIT = 30.0  # beyond every logit seen: all gates closed, or all open
 
 
 @torch.no_grad()
-def calibrate(net: ResizableNet, images: Tensor, *, batch_size: int = 64) -> ResizableNet:
+def calibrate(
+    net: ResizableNet, images: Tensor, *, as_trained: Tensor | None = None, batch_size: int = 64
+) -> ResizableNet:
     """Set `net`'s thresholds for both modes from pictures alone and return it; its weights stay as they are.
 
     Args:
         net: a trained resizable network; its `train`/`eval` mode is left as it was.
-        images: (N, C, H, W) pictures like those it will see, some hundreds: training pictures, normalised and augmented as in training (the
-            norm statistics of pictures without the black borders of random crops are other ones). Not test pictures.
+        images: (N, C, H, W) pictures like those it will see, some hundreds, normalised: not test pictures. The thresholds make
+            their cost the requested one.
+        as_trained: (M, C, H, W) pictures augmented as in training, which the norm statistics are estimated on: random crops have
+            black borders, and without them statistics are other than those that the weights were trained with. None takes
+            `images`, for networks that were trained on pictures as they are.
         batch_size: size of the batches that decide together in mode ``"batch"``.
 
     Raises:
@@ -48,14 +53,15 @@ def calibrate(net: ResizableNet, images: Tensor, *, batch_size: int = 64) -> Res
     """
     from .network import MODES
 
-    if not len(images):
+    as_trained = images if as_trained is None else as_trained
+    if not len(images) or not len(as_trained):
         raise UsageError("calibration was given 0 pictures, but needs at least 1")
     if net.block_costs.isnan().any():
         net.measure(images)
     batches = images.split(batch_size)
     with net._evaluating():
         _reset(net)
-        _record_statistics(net, batches)
+        _record_statistics(net, batches, as_trained.split(batch_size))
         for row, mode in enumerate(MODES):
             net.dial_thresholds[row] = _dial(net, batches, mode)
     return net
@@ -69,7 +75,7 @@ def _reset(net: ResizableNet) -> None:
     net.dial_thresholds.zero_()
 
 
-def _record_statistics(net: ResizableNet, batches: tuple[Tensor, ...]) -> None:
+def _record_statistics(net: ResizableNet, batches: tuple[Tensor, ...], as_trained: tuple[Tensor, ...]) -> None:
     """Fill the bank from 1 downwards, each point starting from the statistics of its neighbour.
 
     A point below 1 needs a threshold first, so that the gates decide as they will; the dial's own come after, with these
@@ -80,7 +86,7 @@ def _record_statistics(net: ResizableNet, batches: tuple[Tensor, ...]) -> None:
         scale = max(POINTS[point], net.lowest_cost)
         if scale < 1:
             threshold = _threshold(net, batches, scale, "sample", threshold)
-        estimate_statistics(net.network, _deciding(net, scale, threshold), batches)
+        estimate_statistics(net.network, _deciding(net, scale, threshold), as_trained)
         net.statistics.record(point)
     net.statistics.use(True)
 

@@ -22,7 +22,7 @@ from .config import Config, EvalOptions
 from .freeze import block_usage, choose_blocks, freeze_blocks
 from .gate import Mode
 from .network import ResizableNet
-from .stages import Stage, build_network, build_resizable, calibration_images
+from .stages import Calibration, Stage, build_network, build_resizable, calibration_pictures
 
 CURVE = (0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
 """The scales of the accuracy-cost curve, beside those the baselines are compared at."""
@@ -73,11 +73,11 @@ class Evaluator:
 
         return self.measure(predict, batch_size=batch_size)
 
-    def frozen(self, network: ResizableNet, scale: float, deciding: Tensor, *, batch_size: int = 64) -> Measured:
-        """A resizable network frozen at one scale by the pictures `deciding` (N, C, H, W)."""
-        deciding = deciding.to(self.fabric.device)
-        keep = choose_blocks(block_usage(network, deciding, scale), network, scale)
-        return self.plain(freeze_blocks(network, keep, deciding), network.cost_of(keep), batch_size=batch_size)
+    def frozen(self, network: ResizableNet, scale: float, deciding: Calibration, *, batch_size: int = 64) -> Measured:
+        """A resizable network frozen at one scale by the pictures `deciding`."""
+        plain, as_trained = deciding.to(self.fabric.device)
+        keep = choose_blocks(block_usage(network, plain, scale), network, scale)
+        return self.plain(freeze_blocks(network, keep, as_trained), network.cost_of(keep), batch_size=batch_size)
 
 
 def evaluate_given(evaluator: Evaluator) -> dict[str, float]:
@@ -86,7 +86,7 @@ def evaluate_given(evaluator: Evaluator) -> dict[str, float]:
     return _row("as given", evaluator.plain(network, 1.0))
 
 
-def evaluate_stage(stage: Stage, network: nn.Module, evaluator: Evaluator, deciding: Tensor) -> dict[str, float]:
+def evaluate_stage(stage: Stage, network: nn.Module, evaluator: Evaluator, deciding: Calibration) -> dict[str, float]:
     """The rows that one trained network adds to the run's table. `deciding` are training pictures to freeze by."""
     config = evaluator.config
     if not isinstance(network, ResizableNet):
@@ -119,7 +119,9 @@ def evaluate(folder: Path, options: EvalOptions) -> dict[str, float]:
     images = load_images(config.data, "validation" if config.data.holdout else "test")
     evaluator = Evaluator(config, task, images, run.fabric)
     network = network.to(run.fabric.device)
-    deciding = calibration_images(config, task, load_images(config.data, "train")) if options.mode == "frozen" else None
+    deciding = (
+        calibration_pictures(config, task, load_images(config.data, "train")) if options.mode == "frozen" else None
+    )
     metrics: dict[str, float] = {}
     with run.progress("eval", len(options.scale)) as meter:
         for scale in options.scale:

@@ -36,7 +36,13 @@ def choose_blocks(usage: Tensor, net: ResizableNet, scale: float) -> list[bool]:
 
 
 def freeze(
-    net: ResizableNet, scale: float, images: Tensor, *, batch_size: int = 64, refresh: bool | None = None
+    net: ResizableNet,
+    scale: float,
+    images: Tensor,
+    *,
+    as_trained: Tensor | None = None,
+    batch_size: int = 64,
+    refresh: bool | None = None,
 ) -> nn.Module:
     """A copy of the wrapped network with the blocks that `images` use least at `scale` taken out, and no gates.
 
@@ -47,23 +53,25 @@ def freeze(
         net: a resizable network.
         scale: requested cost in (0, 1]; the frozen cost is the nearest that whole blocks can make.
         images: (N, C, H, W) pictures to decide by, normalised as in training; no labels needed.
+        as_trained: (M, C, H, W) pictures augmented as in training, to estimate statistics on (see `calibrate`); None takes `images`.
         batch_size: pictures per pass.
-        refresh: estimate the BatchNorm statistics of the smaller network on `images`, of which there should then be some
-            hundreds. When not given: if the network is calibrated and blocks are dropped.
+        refresh: estimate the BatchNorm statistics of the smaller network, for which there should be some hundreds of pictures.
+            When not given: if the network is calibrated and blocks are dropped.
 
     Raises:
         UsageError: the scale is outside (0, 1], or there are no pictures.
     """
-    if not len(images):
+    as_trained = images if as_trained is None else as_trained
+    if not len(images) or not len(as_trained):
         raise UsageError("freeze was given 0 pictures, but needs at least 1 to see which blocks they use")
     keep = choose_blocks(block_usage(net, images, scale, batch_size=batch_size), net, scale)
-    return freeze_blocks(net, keep, images, batch_size=batch_size, refresh=refresh)
+    return freeze_blocks(net, keep, as_trained, batch_size=batch_size, refresh=refresh)
 
 
 def freeze_blocks(
     net: ResizableNet, keep: list[bool], images: Tensor, *, batch_size: int = 64, refresh: bool | None = None
 ) -> nn.Module:
-    """`freeze` once it is known which blocks to keep (L entries)."""
+    """`freeze` once it is known which blocks to keep (L entries); `images` are to estimate statistics on."""
     small = keep_blocks(net, keep)
     if net.calibrated and not all(keep) if refresh is None else refresh:
         estimate_statistics(small, small, images.split(batch_size))

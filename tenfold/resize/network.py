@@ -234,14 +234,14 @@ class ResizableNet(nn.Module):
         self.block_costs.copy_(torch.tensor(residuals, dtype=torch.float64) / total)
         self.fixed_cost.fill_(1 - sum(residuals) / total)
 
-    def calibrate(self, images: Tensor, *, batch_size: int = 64) -> ResizableNet:
+    def calibrate(self, images: Tensor, *, as_trained: Tensor | None = None, batch_size: int = 64) -> ResizableNet:
         """Set the dial so that the achieved cost is the requested one, on pictures like these; no labels needed. Ours.
 
         See `tenfold.resize.calibrate.calibrate`.
         """
         from .calibrate import calibrate
 
-        return calibrate(self, images, batch_size=batch_size)
+        return calibrate(self, images, as_trained=as_trained, batch_size=batch_size)
 
     def cost_report(
         self,
@@ -255,14 +255,22 @@ class ResizableNet(nn.Module):
 
         return cost_report(self, images, scales=scales, mode=mode or self.mode)
 
-    def freeze(self, scale: float, images: Tensor, *, batch_size: int = 64, refresh: bool | None = None) -> nn.Module:
+    def freeze(
+        self,
+        scale: float,
+        images: Tensor,
+        *,
+        as_trained: Tensor | None = None,
+        batch_size: int = 64,
+        refresh: bool | None = None,
+    ) -> nn.Module:
         """An ordinary smaller network for one scale: the blocks these pictures use most, without gates.
 
         See `tenfold.resize.freeze.freeze`.
         """
         from .freeze import freeze
 
-        return freeze(self, scale, images, batch_size=batch_size, refresh=refresh)
+        return freeze(self, scale, images, as_trained=as_trained, batch_size=batch_size, refresh=refresh)
 
     def gate_parameters(self) -> Iterator[nn.Parameter]:
         """The gates' own parameters, for a learning rate or weight decay of their own."""

@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..core.augment import random_crop_flip
-from ..core.batches import derive_seed
+from ..core.augment import augment
+from ..core.batches import Batch, derive_seed
 from ..core.checkpoint import load_weights
 from ..core.data import ImageSet
 from ..core.task import Task
@@ -102,16 +103,23 @@ def stages(config: Config, task: Task) -> Iterator[Stage]:
     yield Stage("resizable", build_resizable(config, task))
 
 
-def calibration_images(config: Config, task: Task, images: ImageSet) -> Tensor:
-    """The first `config.calibration` of the training images in an order of the seed's, normalised: (N, C, H, W).
+class Calibration(NamedTuple):
+    """Training pictures to calibrate and to freeze by, normalised, (N, C, H, W) each."""
 
-    They are shifted and mirrored as in training: norm statistics of pictures without black borders are other ones, and with
-    them a network that was trained with borders lost more than a point of accuracy.
-    """
-    generator = torch.Generator().manual_seed(derive_seed(config.seed, "calibration"))
-    rows = torch.randperm(len(images), generator=generator)[: max(config.calibration, 1)]
-    pad, chance = config.train.pad, 0.5 if config.train.flip else 0.0
-    offsets = torch.randint(0, 2 * pad + 1, (len(rows), 2), generator=generator)
-    flips = torch.rand(len(rows), generator=generator) < chance
-    pictures = random_crop_flip(images.fetch(rows)[0], offsets=offsets, flips=flips, pad=pad)
-    return task.normalized(pictures, channels_last=config.compute.channels_last)
+    plain: Tensor
+    """as they are, and as held-out pictures will be: they set the thresholds"""
+    as_trained: Tensor
+    """the same, augmented as in training: norm statistics are of them"""
+
+    def to(self, device: torch.device) -> Calibration:
+        return Calibration(*(pictures.to(device) for pictures in self))
+
+
+def calibration_pictures(config: Config, task: Task, images: ImageSet) -> Calibration:
+    """The first `config.calibration` of the training images in an order of the seed's."""
+    seed = derive_seed(config.seed, "calibration")
+    count = min(max(config.calibration, 1), len(images))
+    rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
+    batch = Batch(*images.fetch(rows), rows=slice(None), size=count, seed=seed)
+    shown = batch.images, augment(batch, pad=config.train.pad, flip=config.train.flip)
+    return Calibration(*(task.normalized(part, channels_last=config.compute.channels_last) for part in shown))

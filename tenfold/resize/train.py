@@ -21,7 +21,7 @@ from .evaluate import Evaluator, evaluate_given, evaluate_stage
 from .network import ResizableNet
 from .objective import ClassificationObjective, Losses, ResizableObjective
 from .pictures import draw_pictures
-from .stages import Stage, calibration_images, stages
+from .stages import Stage, calibration_pictures, stages
 
 if TYPE_CHECKING:
     from ..core.run import Run
@@ -37,7 +37,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     held_out = load_images(config.data, "validation" if config.data.holdout else "test")
     task = Task.of(config.data, images)
     evaluator = Evaluator(config, task, held_out, run.fabric)
-    deciding = calibration_images(config, task, images)
+    deciding = calibration_pictures(config, task, images)
     state = run.restore() or {"done": [], "metrics": {}, "progress": None}
     metrics: dict[str, float] = dict(state["metrics"])
     if config.net.weights is not None and not metrics:
@@ -47,7 +47,8 @@ def train(config: Config, run: Run) -> dict[str, float]:
             continue
         network = fit(stage, config, run, images, task, state)
         if stage.name == "resizable" and isinstance(network, ResizableNet) and config.calibration:
-            network.calibrate(deciding.to(run.fabric.device))
+            plain, as_trained = deciding.to(run.fabric.device)
+            network.calibrate(plain, as_trained=as_trained)
         metrics |= evaluate_stage(stage, network, evaluator, deciding)
         if stage.name == "resizable" and isinstance(network, ResizableNet):
             run.save({"network": network.state_dict(), "task": task.state()}, name="best")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from tenfold.core.config import DataConfig
 from tenfold.core.data import load_images
@@ -22,6 +23,7 @@ from tenfold.remember.config import (
     TrainSettings,
 )
 from tenfold.remember.sequence import AllTasks, Wanted, load_sequence, task_of
+from tenfold.remember.stacknet import StackNet
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,22 @@ def test_all_tasks_together_are_every_picture_once() -> None:
 def test_settings_out_of_range_are_refused(make: object, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_a_budget_of_numbers_is_the_networks(count: int) -> None:
+    """Two layers of a network so wide that rounding does not matter: all slices together hold the weights between them."""
+    tasks = SequenceSettings(tasks=tuple(f"cifar100:{number}-{number}" for number in range(count)))
+    config = Config(sequence=tasks, stack=StackSettings(budget="numbers"))
+    first, *others = config.shares
+    assert all(first == pytest.approx(1.2 * share) for share in others)
+    net = StackNet(nn.Sequential(nn.Linear(1, 2000), nn.Linear(2000, 2000, bias=False), nn.Linear(2000, 1)), first=1.0)
+    for number, share in enumerate(config.shares):
+        net.add_task(str(number), num_classes=1, grow=share)
+    own = sum(part.get_submodule("1").weight.numel() for part in net.slices)
+    assert own == pytest.approx(2000**2, rel=0.01)
+    assert config.packnet_shares == (1 / count,) * count
+    assert sum(Config(sequence=tasks).shares) == pytest.approx(1)
 
 
 def test_the_papers_sequences_stand_ready() -> None:

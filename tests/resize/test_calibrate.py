@@ -145,6 +145,16 @@ def test_the_whole_network_is_the_wrapped_one_with_statistics_of_these_pictures(
     assert_near(calibrated.full(x), network(x))
 
 
+def test_statistics_are_of_one_set_of_pictures_and_thresholds_of_another() -> None:
+    seen, trained = pictures(192, seed=1), 2 * pictures(192, seed=2) + 1
+    net = dialled().calibrate(seen, as_trained=trained)
+    whole = plain()
+    estimate_statistics(whole, whole, trained.split(64))
+    assert_near(net(seen[:8], 1.0), whole(seen[:8]))
+    assert net.cost_report(seen, scales=(0.5, 0.65, 0.8)).largest_gap <= 0.01
+    assert net.cost_report(trained, scales=(0.5, 0.65, 0.8)).largest_gap > 0.02
+
+
 def test_points_differ_behind_gates_and_agree_before_them(calibrated: ResizableNet) -> None:
     means = calibrated.statistics.means
     stem = len(first_mean(calibrated.network))

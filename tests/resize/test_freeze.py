@@ -115,6 +115,7 @@ def test_statistics_are_refreshed_when_asked_or_calibrated() -> None:
     net.calibrate(pictures(32, seed=4))
     assert_near(mean(net.freeze(0.5, x)), seen)
     assert not torch.allclose(mean(net.freeze(0.5, x, refresh=False)), seen, atol=1e-3)
+    assert_near(mean(net.freeze(0.5, pictures(8), as_trained=x)), seen)
 
 
 # what it is for

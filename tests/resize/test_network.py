@@ -376,6 +376,10 @@ def test_nothing_is_calibrated_or_frozen_without_pictures(shared: ResizableNet) 
         shared.calibrate(pictures(0))
     with pytest.raises(UsageError, match="freeze was given 0 pictures"):
         shared.freeze(0.5, pictures(0))
+    with pytest.raises(UsageError, match="given 0 pictures"):
+        shared.calibrate(pictures(2), as_trained=pictures(0))
+    with pytest.raises(UsageError, match="given 0 pictures"):
+        shared.freeze(0.5, pictures(2), as_trained=pictures(0))
 
 
 @pytest.mark.parametrize("training", [False, True])

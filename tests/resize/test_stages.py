@@ -13,7 +13,7 @@ from tenfold.core.task import Task
 from tenfold.nets import build_net
 from tenfold.resize import Config, GateSettings, ResizableNet
 from tenfold.resize.config import NetSettings, TrainSettings
-from tenfold.resize.stages import build_resizable, calibration_images, shallower, stages
+from tenfold.resize.stages import Calibration, build_resizable, calibration_pictures, shallower, stages
 
 TASK = Task((1, 16, 16), ("a", "b", "c"), (0.5,), (0.25,))
 CONFIG = Config(net=NetSettings(name="resnet-20", width=8), train=TrainSettings(epochs=1))
@@ -69,21 +69,27 @@ def test_weights_follow_from_the_seed_and_leave_the_global_one_alone() -> None:
     assert not torch.equal(weights[0]["network.conv1.weight"], weights[2]["network.conv1.weight"])
 
 
-def test_pictures_to_calibrate_by_are_augmented_as_in_training() -> None:
+def test_pictures_to_calibrate_by_are_plain_and_as_in_training() -> None:
     images = load_images(DataConfig(name="digits"), "train")
     task = Task.of(DataConfig(name="digits"), images)
 
-    def chosen(pad: int, flip: bool) -> torch.Tensor:
+    def chosen(pad: int, flip: bool) -> Calibration:
         config = replace(CONFIG, train=TrainSettings(epochs=1, pad=pad, flip=flip), calibration=40)
-        return calibration_images(config, task, images)
+        return calibration_pictures(config, task, images)
 
-    plain, shifted, mirrored = chosen(0, False), chosen(2, False), chosen(0, True)
+    plain, still = chosen(0, False)
     known = task.normalized(images.fetch(torch.arange(len(images)))[0])
+    assert plain.shape == (40, 1, 8, 8)
     assert all((one == known).flatten(1).all(1).any() for one in plain)
+    assert torch.equal(still, plain)
+    same_pictures, mirrored = chosen(0, True)
+    assert torch.equal(same_pictures, plain)
     same = [torch.equal(one, other) for one, other in zip(plain, mirrored, strict=True)]
     back = [torch.equal(one, other.flip(2)) for one, other in zip(plain, mirrored, strict=True)]
     assert all(a or b for a, b in zip(same, back, strict=True))
     assert 5 < sum(same) < 35
+    same_pictures, shifted = chosen(2, False)
+    assert torch.equal(same_pictures, plain)
     moved = [not torch.equal(one, other) for one, other in zip(plain, shifted, strict=True)]
     assert sum(moved) > 30
-    assert torch.equal(shifted, chosen(2, False))
+    assert torch.equal(shifted, chosen(2, False).as_trained)
