@@ -244,7 +244,6 @@ PRESETS: dict[str, Config] = {
     # two CPU cores, real pictures of digits and garments
     "laptop": Config(
         net=NetSettings(name="resnet-14", half_stem=True),
-        stack=StackSettings(budget="numbers"),
         rivals=RivalSettings(ewc_pictures=300),
         train=TrainSettings(epochs=6),
         compute=ComputeConfig(channels_last=True),
@@ -262,9 +261,7 @@ PRESETS: dict[str, Config] = {
         compute=ComputeConfig(precision="bf16", channels_last=True),
     ),
     # what can be had everywhere in the place of the paper's three
-    "objects": replace(
-        _sequence("mnist", "fashion-mnist", "cifar10"), stack=StackSettings(budget="numbers"), index=IndexSettings()
-    ),
+    "objects": replace(_sequence("mnist", "fashion-mnist", "cifar10"), index=IndexSettings()),
     "split-cifar100": replace(
         _sequence(*(f"cifar100:{first}-{first + 9}" for first in range(0, 100, 10))),
         index=IndexSettings(),

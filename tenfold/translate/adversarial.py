@@ -27,6 +27,7 @@ class AdversarialLoss(nn.Module):
         identity: w (paper: 5); 0 leaves it out, and saves a pass.
         learning_rate: of the discriminator's Adam with betas 0.5 and 0.999 (paper: 0.0002).
         penalty: factor of the discriminator's gradient penalty (`loss.gradient_penalty`; paper: 0), for domains of few samples.
+        clip: norm that the discriminator's gradients are clipped to; with a large penalty one step can blow it up. None clips nothing.
         replay: made samples that are kept with their mixtures (paper: 50).
         seed: of the replay's choices.
 
@@ -42,6 +43,7 @@ class AdversarialLoss(nn.Module):
         identity: float = 5.0,
         learning_rate: float = 2e-4,
         penalty: float = 0.0,
+        clip: float | None = None,
         replay: int = 50,
         seed: int = 0,
     ) -> None:
@@ -51,10 +53,13 @@ class AdversarialLoss(nn.Module):
                 f"identity is {identity}, penalty {penalty} and learning_rate {learning_rate}, but the first two must be at "
                 "least 0, the last above 0"
             )
+        if clip is not None and clip <= 0:
+            raise UsageError(f"clip is {clip}, but must be none or above 0")
         self.discriminator = PatchDiscriminator() if discriminator is None else discriminator
         self.domain = domain
         self.identity = identity
         self.penalty = penalty
+        self.clip = clip
         self.replay = MixtureReplay(replay, seed=seed)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), learning_rate, betas=(0.5, 0.999))
         self._real: Tensor | None = None
@@ -93,6 +98,8 @@ class AdversarialLoss(nn.Module):
         value = loss.discriminator_loss(self.discriminator, self._real, shown, mixes[:, place], penalty=self.penalty)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip)
         self.optimizer.step()
         return float(value.detach())
 

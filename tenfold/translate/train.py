@@ -127,6 +127,8 @@ def fit(
                 critic_value = judging(shown, shares[:, domains], real)
                 critic_optimizer.zero_grad(set_to_none=True)
                 fabric.backward(critic_value)
+                if settings.critic_clip is not None:
+                    fabric.clip_gradients(judging, critic_optimizer, max_norm=settings.critic_clip)
                 critic_optimizer.step()
 
             sums += torch.cat([torch.stack([value.detach(), critic_value.detach()]), found.detach().mean(0)])
