@@ -132,6 +132,8 @@ def test_a_penalty_keeps_the_discriminator_flat() -> None:
         (slope,) = torch.autograd.grad(judge(real).sum(), real)
         slopes.append(float(slope.square().mean()))
     assert slopes[1] < slopes[0] / 2
+    with pytest.raises(UsageError, match="clip is 0"):
+        AdversarialLoss(domain, clip=0)
     with pytest.raises(UsageError, match="penalty -1"):
         AdversarialLoss(domain, penalty=-1)
 
