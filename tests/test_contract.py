@@ -247,6 +247,7 @@ resnet = build_net("resnet-20", classes=10)
 images = torch.randn(8, 3, 32, 32)
 labels = torch.randint(10, (8,))
 calibration = torch.randn(64, 3, 32, 32)
+augmented = calibration.flip(3)
 """,
     ),
     "segment": Promise(
