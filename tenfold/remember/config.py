@@ -60,7 +60,7 @@ class StackSettings:
     shares: tuple[float, ...] = ()
     """of the network's width for each task, each above 0; none gives shares as `budget` says"""
     budget: Literal["width", "numbers"] = "width"
-    """width: equal shares that sum to 1; numbers: as many weights as the network (and PackNet) has, the first slice a fifth wider"""
+    """equal shares that sum to 1 (width), or as many weights as the network has, the first slice a fifth wider (numbers)"""
 
     def __post_init__(self) -> None:
         require(all(share > 0 for share in self.shares), "stack.shares", self.shares, "all above 0")
