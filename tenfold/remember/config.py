@@ -10,9 +10,10 @@ from ..core.config import ComputeConfig, require
 
 Method = Literal["stack", "finetune", "lwf", "ewc", "packnet", "joint"]
 METHODS: tuple[Method, ...] = ("stack", "finetune", "lwf", "ewc", "packnet", "joint")
+IndexKind = Literal["density", "generator", "autoencoder", "entropy"]
+
 _FIRST_WIDER = 1.2
 """the first slice, which reads no other, over the others (measured, see the README)"""
-IndexKind = Literal["density", "generator", "autoencoder", "entropy"]
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,10 @@ class Config:
     @property
     def shares(self) -> tuple[float, ...]:
         """The share of the network's width that each task's slice takes."""
-        if self.stack.shares or self.stack.budget == "width":
-            return self.stack.shares or self._equal
+        if self.stack.shares:
+            return self.stack.shares
+        if self.stack.budget == "width":
+            return self._equal
         # task j > 0 of the share r reads itself, j - 1 more and the first: its weights are r x r (j + wider) of the network's
         wider, later = _FIRST_WIDER, range(1, len(self.sequence.tasks))
         share = (wider**2 + sum(wider + task for task in later)) ** -0.5

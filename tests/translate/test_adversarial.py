@@ -132,10 +132,18 @@ def test_a_penalty_keeps_the_discriminator_flat() -> None:
         (slope,) = torch.autograd.grad(judge(real).sum(), real)
         slopes.append(float(slope.square().mean()))
     assert slopes[1] < slopes[0] / 2
-    with pytest.raises(UsageError, match="clip is 0"):
-        AdversarialLoss(domain, clip=0)
-    with pytest.raises(UsageError, match="penalty -1"):
-        AdversarialLoss(domain, penalty=-1)
+
+
+def test_the_discriminators_gradients_are_clipped_together() -> None:
+    norms = []
+    for clip in (None, 0.01):
+        judge, mix = critic(), shares()
+        adversarial = AdversarialLoss(domain, discriminator=judge, clip=clip)
+        adversarial(samples(), mix=mix, model=faded)
+        adversarial.learn(samples(), mix, 1)
+        norms.append(float(nn.utils.get_total_norm([value.grad for value in judge.parameters()])))
+    assert norms[0] > 0.02
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -290,6 +298,8 @@ def test_a_sampler_gives_samples_that_are_there_each_as_often() -> None:
     [
         ({"identity": -1.0}, "identity is -1.0, penalty 0.0 and learning_rate 0.0002, but the first two must be at"),
         ({"learning_rate": 0.0}, "identity is 5.0, penalty 0.0 and learning_rate 0.0, but .* the last above 0"),
+        ({"penalty": -1.0}, "identity is 5.0, penalty -1.0 and"),
+        ({"clip": 0.0}, "clip is 0.0, but must be none or above 0"),
         ({"replay": -1}, "size is -1, but must be at least 0"),
     ],
 )

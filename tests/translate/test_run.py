@@ -55,6 +55,15 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(straight: Run, tm
     assert other.status["metrics"]["sgn/photos"] != straight.status["metrics"]["sgn/photos"]
 
 
+# Adam divides by the size of the gradients: only a clip near its epsilon shows in so short a run
+@pytest.mark.parametrize("settings", [{"critic_penalty": 100.0}, {"critic_clip": 1e-8}])
+def test_a_penalty_and_a_clip_reach_the_discriminators(
+    settings: dict[str, float], straight: Run, tmp_path: Path
+) -> None:
+    run = trained(replace(TINY, train=replace(TINY.train, **settings), methods=("sgn",)), tmp_path)
+    assert run.status["metrics"]["sgn/ink"] != straight.status["metrics"]["sgn/ink"]
+
+
 @pytest.mark.parametrize("saves", [1, 2, 3, 5, 9])
 def test_a_killed_run_goes_on_to_the_same_end(
     saves: int, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
