@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .features import FilterBank, Looks
     from .front import Front
     from .generator import ResidualGenerator, SymGenerator
+    from .jitter import ColourJitter
     from .learned import load_run
     from .mixture import OffSimplexWarning, sample_mixes, simplex_grid
     from .replay import MixtureReplay
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOME = {
     "PRESETS": "config",
     "AdversarialLoss": "adversarial",
+    "ColourJitter": "jitter",
     "Concatenation": "attention",
     "ConditionalAttention": "attention",
     "Config": "config",
@@ -61,6 +63,7 @@ _HOME = {
 __all__ = [
     "PRESETS",
     "AdversarialLoss",
+    "ColourJitter",
     "Concatenation",
     "ConditionalAttention",
     "Config",

@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.batches import derive_seed
 from ..core.errors import UsageError
 from . import loss
 from .discriminator import PatchDiscriminator
 from .replay import MixtureReplay
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+"""Samples (N, ...) and a CPU generator of random numbers -> samples of the same shape; gradients pass through it"""
 
 
 class AdversarialLoss(nn.Module):
@@ -26,6 +30,8 @@ class AdversarialLoss(nn.Module):
         discriminator: samples -> scores (N, ...); None makes a `PatchDiscriminator`.
         identity: w (paper: 5); 0 leaves it out, and saves a pass.
         learning_rate: of the discriminator's Adam with betas 0.5 and 0.999 (paper: 0.0002).
+        augment: (samples, CPU generator) -> samples, differentiable; all that the discriminator sees while training goes through
+            it, such as `ColourJitter` (paper: none). For domains of few samples.
         penalty: factor of the discriminator's gradient penalty (`loss.gradient_penalty`; paper: 0), for domains of few samples.
         clip: norm that the discriminator's gradients are clipped to; with a large penalty one step can blow it up. None clips nothing.
         replay: made samples that are kept with their mixtures (paper: 50).
@@ -42,6 +48,7 @@ class AdversarialLoss(nn.Module):
         discriminator: nn.Module | None = None,
         identity: float = 5.0,
         learning_rate: float = 2e-4,
+        augment: Augmentation | None = None,
         penalty: float = 0.0,
         clip: float | None = None,
         replay: int = 50,
@@ -58,6 +65,8 @@ class AdversarialLoss(nn.Module):
         self.discriminator = PatchDiscriminator() if discriminator is None else discriminator
         self.domain = domain
         self.identity = identity
+        self.augment = augment
+        self.random = torch.Generator().manual_seed(derive_seed(seed, "augment"))
         self.penalty = penalty
         self.clip = clip
         self.replay = MixtureReplay(replay, seed=seed)
@@ -80,7 +89,7 @@ class AdversarialLoss(nn.Module):
         if self._keeping:
             self._kept = self._real
         with without_gradients(self.discriminator):  # its parameters learn in `learn` alone
-            found = loss.adversarial(self.discriminator(made))
+            found = loss.adversarial(self.discriminator(self._seen(made)))
         if self.identity > 0:
             found = found + self.identity * loss.reconstruction(model(self._real, mix=mix), self._real)
         return found
@@ -95,13 +104,18 @@ class AdversarialLoss(nn.Module):
         """
         assert self._real is not None, "forward comes first"
         shown, mixes = self.replay.exchange(made, mix)
-        value = loss.discriminator_loss(self.discriminator, self._real, shown, mixes[:, place], penalty=self.penalty)
+        value = loss.discriminator_loss(
+            self.discriminator, self._seen(self._real), self._seen(shown), mixes[:, place], penalty=self.penalty
+        )
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip)
         self.optimizer.step()
         return float(value.detach())
+
+    def _seen(self, samples: Tensor) -> Tensor:
+        return samples if self.augment is None or not self.training else self.augment(samples, self.random)
 
     @contextmanager
     def same_samples(self) -> Iterator[None]:
@@ -118,11 +132,17 @@ class AdversarialLoss(nn.Module):
     def extra_state(self) -> dict[str, Any]:
         """All beside the parameters that it needs to go on alike."""
         drawn = self.domain.random.get_state() if isinstance(self.domain, Sampler) else None
-        return {"optimizer": self.optimizer.state_dict(), "replay": self.replay.state_dict(), "domain": drawn}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.state_dict(),
+            "domain": drawn,
+            "random": self.random.get_state(),
+        }
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """Go on from `extra_state`."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.random.set_state(state["random"].cpu())
         if isinstance(self.domain, Sampler) and state["domain"] is not None:
             self.domain.random.set_state(state["domain"].cpu())
         self.replay.load_state_dict(state["replay"], next(self.discriminator.parameters()).device)

@@ -117,6 +117,8 @@ class TrainSettings:
     """of Adam with betas 0.5 and 0.999 (paper: 0.0002), constant for the first half, then falling to 0"""
     critic_rate: float = 2e-4
     """the same of the discriminators (paper: 0.0002)"""
+    critic_jitter: float = 0.0
+    """strength of random colour shifts of all that the discriminators see, in [0, 1] (ours; paper: 0); against few pictures"""
     critic_penalty: float = 0.0
     """factor of a gradient penalty on the discriminators, at least 0 (ours; paper: 0); against few pictures learned by heart"""
     critic_clip: float | None = None
@@ -135,6 +137,7 @@ class TrainSettings:
         require(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
         require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "above 0")
         require(self.critic_rate > 0, "train.critic_rate", self.critic_rate, "above 0")
+        require(0 <= self.critic_jitter <= 1, "train.critic_jitter", self.critic_jitter, "between 0 and 1")
         require(self.critic_penalty >= 0, "train.critic_penalty", self.critic_penalty, "at least 0")
         allowed = "none or above 0"
         require(self.critic_clip is None or self.critic_clip > 0, "train.critic_clip", self.critic_clip, allowed)

@@ -11,6 +11,7 @@ from . import loss
 from .config import LossSettings, NetSettings
 from .discriminator import PatchDiscriminator
 from .features import CONTENT, Looks
+from .jitter import jitter_colours
 
 
 class PictureLosses(nn.Module):
@@ -82,23 +83,28 @@ class Critics(nn.Module):
             for _ in range(domains)
         )
 
-    def forward(self, made: Tensor, shares: Tensor, real: Sequence[Tensor]) -> Tensor:
+    def forward(self, made: Tensor, shares: Tensor, real: Sequence[Tensor], draws: Tensor | None = None) -> Tensor:
         """The sum of their losses.
 
         Args:
             made: (M, 3, H, W), from the replay.
             shares: (M, D), what each was asked to be of each domain.
             real: pictures of each domain, (M, 3, H, W).
+            draws: (M, 2, 3), how made and real ones are shifted (`jitter_colours`); None leaves them as they are.
         """
+        if draws is not None:
+            made = jitter_colours(made, draws[:, 0])
+            real = [jitter_colours(pictures, draws[:, 1]) for pictures in real]
         losses = [
             loss.discriminator_loss(network, pictures, made, shares[:, number], penalty=self._penalty)
             for number, (network, pictures) in enumerate(zip(self.networks, real, strict=True))
         ]
         return torch.stack(losses).sum()
 
-    def fooled(self, made: Tensor, number: int) -> Tensor:
-        """The adversarial loss of made pictures for one domain, (N,)."""
-        return loss.adversarial(self.networks[number](made))
+    def fooled(self, made: Tensor, number: int, draws: Tensor | None = None) -> Tensor:
+        """The adversarial loss of made pictures for one domain, (N,), shifted by `draws`, (N, 3), where they are given."""
+        seen = made if draws is None else jitter_colours(made, draws)
+        return loss.adversarial(self.networks[number](seen))
 
 
 class Translation(nn.Module):
@@ -128,13 +134,16 @@ class Translation(nn.Module):
         self._identity = identity
         self._active = tuple(active)
 
-    def forward(self, pictures: Tensor, real: Sequence[Tensor], mix: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, pictures: Tensor, real: Sequence[Tensor], mix: Tensor, draws: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Made pictures (N, 3, H, W), and the losses (N, L) in the order of the corners; those not needed are 0.
 
         Args:
             pictures: (N, 3, H, W) in [-1, 1], of the source.
             real: the same of each domain.
             mix: (N, L).
+            draws: (N, 3), by which the critics see what is made shifted; None shifts nothing.
         """
         wanted = self._active[1 : 1 + len(real)]
         same = [part for part, want in zip(real, wanted, strict=True) if want] if self._identity > 0 else []
@@ -144,10 +153,12 @@ class Translation(nn.Module):
         columns = [self.losses.reconstruction(made, pictures) if self._active[0] else made.new_zeros(len(made))]
         keeping = iter(zip(kept, same, strict=True))
         for number, want in enumerate(wanted):
-            columns.append(self._domain(made, number, next(keeping, None)) if want else made.new_zeros(len(made)))
+            columns.append(
+                self._domain(made, number, draws, next(keeping, None)) if want else made.new_zeros(len(made))
+            )
         columns += self.losses.styled(made, pictures, self._active[1 + len(real) :])
         return made, torch.stack(columns, 1)
 
-    def _domain(self, made: Tensor, number: int, keeping: tuple[Tensor, Tensor] | None) -> Tensor:
-        value = self._critics[0].fooled(made, number)
+    def _domain(self, made: Tensor, number: int, draws: Tensor | None, keeping: tuple[Tensor, Tensor] | None) -> Tensor:
+        value = self._critics[0].fooled(made, number, draws)
         return value if keeping is None else value + self._identity * loss.reconstruction(*keeping)

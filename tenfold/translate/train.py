@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..core.batches import derive_seed
+from ..core.batches import Batch, derive_seed
 from ..core.data import ImageSet
 from ..core.device import in_memory_order, total
 from ..core.schedule import learning_rate
@@ -19,6 +19,7 @@ from . import loss
 from .config import Config
 from .evaluate import Evaluator
 from .features import make_looks
+from .jitter import colour_draws
 from .objective import Critics, PictureLosses, Translation
 from .pictures import draw_pictures
 from .replay import MixtureReplay
@@ -110,9 +111,10 @@ def fit(
             optimizer.param_groups[0]["lr"] = learning_rate(settings.learning_rate, "linear", step / steps)
             pictures, *real = (part.to(device, non_blocking=True) for part in windows)
             mix = stage.mixes(batch, settings).to(device)
+            shift, critic_shift = shifts(batch, settings.critic_jitter)
 
             critics.requires_grad_(False)
-            made, found = stepping(pictures, real, mix)
+            made, found = stepping(pictures, real, mix, shift)
             scales.fold(*(total(fabric, part) for part in scales.statistics(found, mix)))
             value = loss.mixed_loss(found, mix, scales.factors)
             optimizer.zero_grad(set_to_none=True)
@@ -124,7 +126,7 @@ def fit(
             if learns_critics:
                 critic_optimizer.param_groups[0]["lr"] = learning_rate(settings.critic_rate, "linear", step / steps)
                 shown, shares = replay.exchange(made, mix)
-                critic_value = judging(shown, shares[:, domains], real)
+                critic_value = judging(shown, shares[:, domains], real, critic_shift)
                 critic_optimizer.zero_grad(set_to_none=True)
                 fabric.backward(critic_value)
                 if settings.critic_clip is not None:
@@ -150,6 +152,14 @@ def build_critics(config: Config, task: Task) -> Critics:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "critics"))
         return Critics(len(task.domains), config.net, penalty=config.train.critic_penalty)
+
+
+def shifts(batch: Batch, strength: float) -> tuple[Tensor | None, Tensor | None]:
+    """How colours are shifted before critics look: (n, 3) of what is made, (n, 2, 3) of the replay's and the domains'."""
+    if strength == 0:
+        return None, None
+    draws = batch.draw(lambda generator, size: colour_draws(size, 3, strength=strength, generator=generator), "colours")
+    return draws[:, 0], draws[:, 1:]
 
 
 def log_epoch(run: Run, stage: Stage, step: int, means: Tensor, names: Sequence[str], *, critics: bool) -> Tensor:

@@ -146,6 +146,27 @@ def test_the_discriminators_gradients_are_clipped_together() -> None:
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
 
 
+def test_the_discriminator_sees_everything_augmented_and_the_identity_nothing() -> None:
+    judge, mix, made, numbers = critic(), shares(), samples(seed=2), iter(range(1, 99))
+
+    def augment(given: Tensor, generator: torch.Generator) -> Tensor:
+        assert generator.device.type == "cpu"
+        return given * next(numbers)
+
+    adversarial = AdversarialLoss(domain, discriminator=judge, learning_rate=1e-9, replay=0, augment=augment)
+    real = domain(6)
+    with torch.no_grad():
+        found = adversarial(made, mix=mix, model=faded)
+        kept = 5.0 * (real * mix[:, 1:] - real).abs().mean(1)
+        torch.testing.assert_close(found, (judge(made)[:, 0] - 1) ** 2 + kept)
+        each = (judge(2 * real) - 1) ** 2 + judge(3 * made) ** 2
+    assert adversarial.learn(made, mix, 1) == pytest.approx(0.5 * float((mix[:, 1:] * each).mean()))
+    with torch.no_grad():
+        plain = adversarial.eval()(made, mix=mix, model=faded)  # what is measured is not augmented
+    torch.testing.assert_close(plain, found)
+    assert next(numbers) == 4
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_samples_that_were_not_asked_to_be_of_the_domain_teach_nothing(place: int) -> None:
     mix = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -222,7 +243,12 @@ def test_a_sample_from_the_past_comes_with_its_own_mixture() -> None:
 def test_it_goes_on_as_if_it_had_not_stopped() -> None:
     def fresh(seed: int) -> AdversarialLoss:
         return AdversarialLoss(
-            Sampler(samples(30, seed=3), seed=seed), discriminator=critic(seed), replay=5, seed=seed, learning_rate=0.01
+            Sampler(samples(30, seed=3), seed=seed),
+            discriminator=critic(seed),
+            replay=5,
+            seed=seed,
+            learning_rate=0.01,
+            augment=lambda given, generator: given + torch.rand(len(given), 1, generator=generator),
         )
 
     def learned(one: AdversarialLoss, numbers: range) -> list[float]:
