@@ -6,13 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tenfold.core.batches import Batch
 from tenfold.core.errors import UsageError
-from tenfold.translate import AdversarialLoss, ColourJitter, Sampler
+from tenfold.translate import AdversarialLoss, ColourJitter, FilterBank, Looks, Sampler, SymGenerator
+from tenfold.translate.config import LossSettings, NetSettings
 from tenfold.translate.jitter import colour_draws, jitter_colours
+from tenfold.translate.objective import Critics, PictureLosses, Translation
+from tenfold.translate.train import shifts
 
 
 def pictures(count: int = 4, *, seed: int = 0) -> Tensor:
     return torch.rand(count, 3, 6, 5, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def windows(*, seed: int = 0) -> Tensor:
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def saturation(given: Tensor) -> Tensor:
@@ -70,6 +78,50 @@ def test_a_jitter_is_the_shift_by_its_draws() -> None:
     draws = colour_draws(4, strength=0.5, generator=torch.Generator().manual_seed(4))
     assert torch.equal(found, jitter_colours(given, draws))
     assert not torch.equal(found, given)
+
+
+def test_critics_see_made_and_real_ones_shifted_each_by_its_own_draws() -> None:
+    torch.manual_seed(0)
+    critics = Critics(2, NetSettings(critic_width=4, critic_layers=1))
+    made, real = windows(seed=0), [windows(seed=1), windows(seed=2)]
+    shares = torch.tensor([[0.2, 0.5], [0.9, 0.1]])
+    draws = colour_draws(2, 2, generator=torch.Generator().manual_seed(3))
+    shown, seen = jitter_colours(made, draws[:, 0]), [jitter_colours(part, draws[:, 1]) for part in real]
+    with torch.no_grad():
+        found = critics(made, shares, real, draws)
+        torch.testing.assert_close(found, critics(shown, shares, seen))
+        assert not torch.isclose(found, critics(made, shares, seen), rtol=1e-4)
+        assert not torch.isclose(found, critics(shown, shares, real), rtol=1e-4)
+        assert torch.equal(critics.fooled(made, 1, draws[:, 0]), critics.fooled(shown, 1))
+
+
+def test_the_shifts_are_for_the_critics_alone() -> None:
+    torch.manual_seed(0)
+    net, losses = NetSettings(critic_width=4, critic_layers=1), LossSettings(relative=True)
+    critics, picture_losses = Critics(1, net), PictureLosses(Looks(FilterBank()), [windows()[:1]], losses)
+    generator = SymGenerator(("photo", "ink", "style"), width=4, blocks=1)
+    translation = Translation(generator, picture_losses, critics, identity=5.0, active=(True,) * 3)
+    given, real, mix = windows(seed=1), [windows(seed=2)], torch.eye(3)[:2]
+    draws = colour_draws(2, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        made, plain = translation(given, real, mix)
+        again, shifted = translation(given, real, mix, draws)
+        change = critics.fooled(made, 0, draws) - critics.fooled(made, 0)
+    assert torch.equal(made, again)
+    assert torch.equal(plain[:, [0, 2]], shifted[:, [0, 2]])
+    torch.testing.assert_close(shifted[:, 1] - plain[:, 1], change, atol=1e-5, rtol=1e-4)
+    assert change.abs().min() > 1e-4
+
+
+def test_a_step_shifts_what_is_made_the_replays_and_the_domains_apart() -> None:
+    batch = Batch(torch.zeros(3, 3, 8, 8), torch.zeros(3), rows=slice(0, 3), size=6, seed=5)
+    made, both = shifts(batch, 0.4)
+    assert made is not None
+    assert both is not None
+    assert (made.shape, both.shape) == ((3, 3), (3, 2, 3))
+    assert len({round(value, 6) for value in (*made.flatten().tolist(), *both.flatten().tolist())}) == 27
+    assert max(made.abs().max(), both.abs().max()) <= 0.2
+    assert shifts(batch, 0) == (None, None)
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.1, float("nan")])
