@@ -1,7 +1,7 @@
 """What discriminators are shown, shifted in colour: differentiable augmentation (arXiv:2006.10738). N pictures, H x W pixels.
 
-A discriminator that sees the domain's pictures unshifted and made ones as they are, or only the domain's shifted, would
-teach the shifts to the generator. Both are shifted, from the same distribution, and the generator learns through the shift.
+Were only the domain's pictures shifted, the generator would learn to make shifted ones. So made ones are shifted too, by
+numbers of the same distribution, and the generator learns through the shift.
 """
 
 from __future__ import annotations

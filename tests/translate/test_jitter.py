@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,12 +17,11 @@ from tenfold.translate.objective import Critics, PictureLosses, Translation
 from tenfold.translate.train import shifts
 
 
-def pictures(count: int = 4, *, seed: int = 0) -> Tensor:
-    return torch.rand(count, 3, 6, 5, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+def pictures(count: int = 4, *, seed: int = 0, size: tuple[int, int] = (6, 5)) -> Tensor:
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def windows(*, seed: int = 0) -> Tensor:
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+windows = partial(pictures, 2, size=(32, 32))
 
 
 def saturation(given: Tensor) -> Tensor:
